@@ -1,0 +1,13 @@
+"""The Python interface: what the command line does, with typed results.
+
+>>> from orchestrator import load_sweep, run_sweep
+>>> result = run_sweep(load_sweep("search_spaces/quickstart.yaml"))  # doctest: +SKIP
+>>> result.winner.name, result.winner.scores  # doctest: +SKIP
+"""
+
+from orchestrator.api.plan import PlanResult, TrialPlan, plan_trials
+from orchestrator.api.preflight import ValidationResult, validate_sweep
+from orchestrator.api.run import run_sweep
+from orchestrator.spec.loading import load_sweep
+
+__all__ = ["PlanResult", "TrialPlan", "ValidationResult", "load_sweep", "plan_trials", "run_sweep", "validate_sweep"]

@@ -1,0 +1,131 @@
+"""``plan``: what a sweep would train, hold in memory and cost, without training anything."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator.api.preflight import Say, ValidationResult, silent, validate_sweep
+from orchestrator.errors import CapacityError
+from orchestrator.records import TrialConfig
+from orchestrator.spec.batch_plan import BatchPlan
+from orchestrator.spec.identity import trial_fingerprint, trial_name
+from orchestrator.spec.sweep import SweepSpec
+from orchestrator.training.estimates import TrialEstimate, TrialEstimator
+from orchestrator.tuning.planning import SweepPlan
+from orchestrator.tuning.sources import make_source
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """One trial as planned: optimizer steps, samples, tokens, memory in GiB, seconds of one slot if never stopped."""
+
+    trial_id: str
+    name: str
+    config: TrialConfig
+    steps: int
+    warmup_steps: int
+    samples: int
+    tokens: int
+    estimate: TrialEstimate
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """All trials of a sweep as planned. ``proposed`` is False where the searcher decides while it runs."""
+
+    validation: ValidationResult
+    trials: tuple[TrialPlan, ...]
+    proposed: bool
+    slots: int
+    available_gib: float
+
+    @property
+    def plan(self) -> SweepPlan:
+        """The numbers all trials share."""
+        return self.validation.plan
+
+    @property
+    def slot_seconds(self) -> float:
+        """Estimated slot seconds of the exhaustive sweep; unproposed trials count as the mean of the others."""
+        known = [trial.estimate.seconds for trial in self.trials]
+        return sum(known) / len(known) * self.plan.trials if known else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dictionary."""
+        return {
+            "sweep": self.validation.spec.name,
+            "trials_planned": self.plan.trials,
+            "samples_per_trial": self.plan.samples,
+            "samples_exhaustive": self.plan.exhaustive_samples,
+            "milestones": list(self.plan.levels),
+            "slots": self.slots,
+            "slot_seconds_exhaustive": self.slot_seconds,
+            "available_memory_gib": self.available_gib,
+            "all_trials_known": self.proposed,
+            "trials": [asdict(trial) for trial in self.trials],
+        }
+
+
+def plan_trials(spec: SweepSpec, *, where: str = "sweep file", say: Say = silent) -> PlanResult:
+    """List the trials of a sweep with batch plans, memory and time. Nothing is trained.
+
+    Time rests on a measured matrix-multiplication speed of this machine; on a cluster of other machines it
+    is a rough guide.
+
+    Raises:
+        InputError: As `validate_sweep`; CapacityError if a trial does not fit the memory.
+    """
+    validation = validate_sweep(spec, where=where, say=say)
+    trials, slots, available = planned_trials(validation)
+    check_memory(spec, trials, available, slots, where)
+    known = spec.searcher.kind in ("grid", "random", "sobol")
+    return PlanResult(validation, tuple(trials), known, slots, available)
+
+
+def planned_trials(validation: ValidationResult) -> tuple[list[TrialPlan], int, float]:
+    """Return the trials that the searcher proposes now, the slots of this machine, and its free memory in GiB."""
+    spec, plan = validation.spec, validation.plan
+    source = make_source(spec, plan.samples, plan.trials)
+    estimator = TrialEstimator(spec.trial_setup, validation.setup, threads=max(1, int(spec.resources.cpu)))
+    trials: list[TrialPlan] = []
+    while len(trials) < plan.trials and (config := source.propose()) is not None:
+        trials.append(_plan_trial(config, estimator))
+    resources = spec.resources
+    slots = min(estimator.slots(resources.cpu, resources.gpu, resources.concurrency), plan.trials)
+    return trials, slots, estimator.available_gib
+
+
+def check_memory(
+    spec: SweepSpec, trials: list[TrialPlan], available_gib: float, slots: int, where: str = "sweep file"
+) -> None:
+    """Raise if the largest trial does not fit beside its neighbours.
+
+    Raises:
+        CapacityError: With the estimate, what there is, and what would help.
+    """
+    if not trials:
+        return
+    largest = max(trials, key=lambda trial: trial.estimate.memory.total)
+    each = available_gib / (slots if spec.resources.gpu == 0 else max(1.0, 1 / min(1.0, spec.resources.gpu)))
+    if largest.estimate.memory.total > each:
+        raise CapacityError(
+            where, "resources", f"{largest.estimate.memory.total:.1f} GiB for {largest.name}",
+            f"one trial may take at most {each:.1f} GiB here ({available_gib:.1f} GiB for {slots} at once)",
+            "set a lower resources.concurrency, training.micro_batch_tokens or data.max_length, "
+            "training.gradient_checkpointing: true, or choose adapter methods",
+        )  # fmt: skip
+
+
+def _plan_trial(config: TrialConfig, estimator: TrialEstimator) -> TrialPlan:
+    batches = BatchPlan(config.samples, config.effective_batch_size, config.warmup_unit, config.warmup_amount)
+    return TrialPlan(
+        trial_id=trial_fingerprint(config),
+        name=trial_name(config),
+        config=config,
+        steps=batches.steps,
+        warmup_steps=batches.warmup_steps,
+        samples=config.samples,
+        tokens=estimator.tokens(config.samples),
+        estimate=estimator.estimate(config),
+    )

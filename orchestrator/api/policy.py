@@ -1,0 +1,53 @@
+"""From the sweep file's stopping section to the decision engine."""
+
+from __future__ import annotations
+
+from orchestrator.decisions.divergence import DivergenceRule
+from orchestrator.decisions.early_dynamics import EarlyDynamicsRule
+from orchestrator.decisions.engine import StoppingEngine
+from orchestrator.decisions.objective import Constraint, Objective
+from orchestrator.decisions.policy import StoppingPolicy
+from orchestrator.decisions.rungs import RungRule
+from orchestrator.spec.sweep import SweepSpec
+from orchestrator.tuning.planning import SweepPlan
+
+
+def make_objective(spec: SweepSpec) -> Objective:
+    """Return the sweep's objective as the decisions know it."""
+    bounds = tuple(Constraint(c.metric, c.at_most, c.at_least) for c in spec.objective.constraints)
+    return Objective(spec.objective.metric, spec.objective.mode, bounds)
+
+
+def make_policy(spec: SweepSpec, plan: SweepPlan, record: bool) -> StoppingPolicy:
+    """Return the rules that the file names."""
+    rules = spec.stopping
+    return StoppingPolicy(
+        divergence=DivergenceRule(
+            enabled=rules.divergence.enabled,
+            loss_margin_nats=rules.divergence.loss_margin,
+            grad_norm_factor=rules.divergence.grad_norm_factor,
+        ),
+        rungs=RungRule(
+            enabled=rules.rungs.enabled and bool(plan.rung_indices),
+            reduction_factor=rules.rungs.reduction_factor,
+            levels=plan.rung_indices,
+            quota_per_method=rules.rungs.quota_per_method,
+        ),
+        early_dynamics=EarlyDynamicsRule(
+            enabled=rules.early_dynamics.enabled,
+            share=rules.early_dynamics.share,
+            drop=rules.early_dynamics.drop,
+            min_cohort=rules.early_dynamics.min_cohort,
+        ),
+        record=record,
+    )
+
+
+def make_engine(spec: SweepSpec, plan: SweepPlan, record: bool) -> StoppingEngine:
+    """Return a fresh engine for the sweep."""
+    return StoppingEngine(make_policy(spec, plan, record), plan.levels, make_objective(spec))
+
+
+def make_divergence(spec: SweepSpec, plan: SweepPlan, record: bool) -> DivergenceRule | None:
+    """Return the rule that workers check at every step, or None when it is off."""
+    return make_policy(spec, plan, record).worker_rule()

@@ -1,0 +1,320 @@
+"""``run``: from a checked sweep to a result; resumes when the same sweep was interrupted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.api.plan import check_memory, planned_trials
+from orchestrator.api.policy import make_divergence, make_engine
+from orchestrator.api.preflight import Say, ValidationResult, silent, validate_sweep
+from orchestrator.api.results import build_result, build_view
+from orchestrator.errors import StorageError
+from orchestrator.records import Scalar, TrialConfig
+from orchestrator.reporting.summary import decision_note
+from orchestrator.results import SweepResult, SweepView
+from orchestrator.spec.catalogue import METHODS
+from orchestrator.spec.identity import difference, digest
+from orchestrator.spec.sweep import SweepSpec, resolved
+from orchestrator.tracking.opening import default_tracking_uri, open_tracker
+from orchestrator.tracking.provenance import provenance_tags
+from orchestrator.tracking.tracker import DatasetInfo, NoTracker, SweepInfo, SweepOutcome, Tracker, TrialInfo
+from orchestrator.tracking.ui import ui_command
+from orchestrator.tuning.cluster import Capacity, connected
+from orchestrator.tuning.coordinator import Coordinator
+from orchestrator.tuning.driver import Driver
+from orchestrator.tuning.journal import Journal, read_journal
+from orchestrator.tuning.layout import SweepFolder
+from orchestrator.tuning.sources import make_source
+from orchestrator.tuning.trainable import WorkerTask
+
+FLUSH_SECONDS = 60.0
+LEARNING_SEARCHERS = ("tpe", "gp", "nsga2")
+
+
+def run_sweep(
+    spec: SweepSpec,
+    *,
+    ray_address: str | None = None,
+    record: bool = False,
+    fresh: bool = False,
+    where: str = "sweep file",
+    observer: Callable[[SweepView], None] | None = None,
+    say: Say = silent,
+) -> SweepResult:
+    """Run a sweep, or resume it when the same sweep was interrupted.
+
+    Args:
+        spec: The sweep, from `load_sweep`.
+        ray_address: Join this Ray cluster instead of the profile's.
+        record: Stop nothing and keep all signals.
+        fresh: Set an earlier sweep of this name aside (its folder is renamed) and start anew.
+        where: Name of the sweep file for messages.
+        observer: Receives snapshots about twice a second.
+        say: Receives progress texts.
+
+    Returns:
+        The result, also of an interrupted session (``status``).
+
+    Raises:
+        InputError: If something is wrong; then nothing was started or written.
+        SweepInterruptedError: If the storage failed or another driver took over; the sweep resumes.
+    """
+    started = time.monotonic()
+    folder = SweepFolder(Path(spec.storage), spec.name)
+    content = {**spec.content(), "record": record}
+    if not fresh:
+        check_same_sweep(folder, content, where)
+    validation = validate_sweep(spec, ray_address=ray_address, where=where, say=say)
+    check_memory_of(validation, where)
+    if fresh:
+        set_aside(folder)
+    say("Starting Ray ...")
+    with connected(validation.cluster, spec.resources, validation.plan.trials) as capacity:
+        session = _Session(validation, folder, content, record, capacity, started, say)
+        return session.run(observer)
+
+
+def check_same_sweep(folder: SweepFolder, content: dict[str, Any], where: str) -> None:
+    """Raise if the storage holds another sweep of this name.
+
+    Raises:
+        StorageError: Says which fields differ.
+    """
+    first = next((record for record in read_journal(folder.journal) if record["kind"] == "sweep"), None)
+    if first is None or digest(first["content"]) == digest(content):
+        return
+    lines = difference(first["content"], content)
+    shown = "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more" if len(lines) > 5 else "")
+    raise StorageError(
+        where, "name", folder.name,
+        f"the storage '{folder.storage}' holds a sweep of this name with another content ({shown})",
+        "choose another name, or set the old one aside with --fresh",
+    )  # fmt: skip
+
+
+def set_aside(folder: SweepFolder) -> None:
+    """Rename an earlier sweep's folder, so that nothing already computed is lost."""
+    if folder.root.exists():
+        folder.root.rename(folder.root.with_name(f"{folder.name}.{time.strftime('%Y%m%d-%H%M%S')}"))
+
+
+def check_memory_of(validation: ValidationResult, where: str) -> None:
+    """Raise CapacityError if a planned trial does not fit the memory of this machine (local clusters only)."""
+    if validation.cluster.kind == "local":
+        trials, slots, available = planned_trials(validation)
+        check_memory(validation.spec, trials, available, slots, where)
+
+
+class _Session:
+    """One session of a sweep: everything between a connected Ray and the result."""
+
+    def __init__(
+        self,
+        validation: ValidationResult,
+        folder: SweepFolder,
+        content: dict[str, Any],
+        record: bool,
+        capacity: Capacity,
+        started: float,
+        say: Say,
+    ) -> None:
+        self._validation, self._spec, self._plan = validation, validation.spec, validation.plan
+        self._folder, self._content, self._record = folder, content, record
+        self._capacity, self._started, self._say = capacity, started, say
+
+    def run(self, observer: Callable[[SweepView], None] | None) -> SweepResult:
+        journal = Journal(self._folder.journal)
+        sweep_id = self._open_journal(journal)
+        with self._tracker(sweep_id) as tracker:
+            coordinator = self._coordinator(journal, tracker)
+            coordinator.restore()
+            self._greet(coordinator)
+            driver = Driver(
+                coordinator, self._task(), self._spec.resources, self._capacity.slots,
+                lambda: self._view(coordinator, tracker), observer, self._say,
+            )  # fmt: skip
+            status = "interrupted"
+            ran = 0.0
+            began = time.monotonic()
+            try:
+                ran = driver.run(f"session-{journal.epoch:04d}")
+                status = "interrupted" if coordinator.stopping or coordinator.open_trials else "completed"
+            except KeyboardInterrupt:
+                ran = time.monotonic() - began
+            result = self._result(journal, coordinator, tracker, sweep_id, status, ran)
+            self._tell_end(tracker, result, coordinator)
+        journal.close()
+        return self._with_tracking(result, tracker)
+
+    def _open_journal(self, journal: Journal) -> str:
+        first = next(journal.of_kind("sweep"), None)
+        if first is None:
+            sweep_id = digest(
+                {"content": self._content, "storage": str(self._folder.root.resolve()), "time": time.time()}
+            )
+            journal.append(("sweep", {"sweep_id": sweep_id, "content": self._content, "plan": asdict(self._plan)}))
+        else:
+            sweep_id = first["sweep_id"]
+        journal.append(("session", {"slots": self._capacity.slots, "cpus": self._capacity.cpus}))
+        return str(sweep_id)
+
+    @contextmanager
+    def _tracker(self, sweep_id: str) -> Iterator[Tracker]:
+        if not self._spec.tracking.enabled:
+            yield NoTracker()
+            return
+        tracker = open_tracker(
+            self._spec.tracking.uri,
+            self._folder.storage,
+            self._sweep_info(sweep_id),
+            self._folder.root / "outbox.jsonl",
+        )
+        try:
+            yield tracker
+        finally:
+            tracker.close(FLUSH_SECONDS)
+
+    def _sweep_info(self, sweep_id: str) -> SweepInfo:
+        spec, setup = self._spec, self._validation.setup
+        params: dict[str, Scalar] = {
+            "model": spec.model.path, "data": spec.data.train, "objective": spec.objective.label, "mode": spec.objective.mode,
+            "searcher": spec.searcher.kind, "trials": self._plan.trials, "samples_per_trial": self._plan.samples,
+            "methods": ", ".join(spec.search_space.method), "train_rows": setup.train.rows,
+            "milestones": ", ".join(map(str, self._plan.levels)),
+        }  # fmt: skip
+        return SweepInfo(
+            sweep_id=sweep_id,
+            name=spec.name,
+            params=params,
+            tags={**provenance_tags(), "storage": str(self._folder.root.resolve()), "spec.digest": spec.digest},
+            config_yaml=yaml.safe_dump(dict(resolved(spec)), sort_keys=False),
+            datasets=self._datasets(),
+            experiment=spec.tracking.experiment or "",
+        )
+
+    def _datasets(self) -> tuple[DatasetInfo, ...]:
+        setup = self._validation.setup
+        return (DatasetInfo("train", setup.train_digest, self._spec.data.train or "phases", setup.train.rows),)
+
+    def _coordinator(self, journal: Journal, tracker: Tracker) -> Coordinator:
+        spec, plan = self._spec, self._plan
+        datasets = self._datasets()
+        minutes = spec.budget.wall_minutes
+        return Coordinator(
+            engine=make_engine(spec, plan, self._record),
+            source=make_source(spec, plan.samples, plan.trials),
+            journal=journal,
+            tracker=tracker,
+            planned_trials=plan.trials,
+            slots=self._capacity.slots,
+            cohort_of=lambda config: cohort_of(spec, config),
+            trial_info=lambda trial_id, config: TrialInfo.of(trial_id, config, datasets=datasets),
+            known_upfront=spec.searcher.kind not in LEARNING_SEARCHERS,
+            deadline=None if minutes is None else self._started + 60 * minutes,
+        )
+
+    def _task(self) -> WorkerTask:
+        spec = self._spec
+        return WorkerTask(
+            setup=spec.trial_setup,
+            setup_digest=digest(asdict(spec.trial_setup)),
+            folder=SweepFolder(self._folder.storage.resolve(), self._folder.name),
+            levels=self._plan.levels,
+            divergence=make_divergence(spec, self._plan, self._record),
+            threads=max(1, int(spec.resources.cpu)),
+        )
+
+    def _greet(self, coordinator: Coordinator) -> None:
+        done = sum(entry.outcome.is_final for entry in coordinator.trials.values())
+        resumed = (
+            f"; resuming, {done} trials are done already"
+            if any(e.milestones for e in coordinator.trials.values())
+            else ""
+        )
+        self._say(
+            f"Sweep {self._spec.name}: {self._plan.trials} trials of {self._plan.samples:,} samples on "
+            f"{self._capacity.slots} slots{resumed}. Journal: {self._folder.journal}"
+        )
+
+    def _view(self, coordinator: Coordinator, tracker: Tracker) -> SweepView:
+        elapsed = time.monotonic() - self._started
+        return build_view(
+            self._spec, self._plan, coordinator, self._folder, self._capacity.slots, elapsed, tracker.health
+        )
+
+    def _result(
+        self, journal: Journal, coordinator: Coordinator, tracker: Tracker, sweep_id: str, status: str, ran: float
+    ) -> SweepResult:
+        wall = time.monotonic() - self._started
+        slot_seconds = ran * self._capacity.slots
+        earlier = list(journal.of_kind("session_end"))
+        journal.append(("session_end", {"status": status, "wall_seconds": wall, "slot_seconds": slot_seconds}))
+        return build_result(
+            self._spec, self._plan, coordinator, self._folder, self._capacity.slots, sweep_id, status,
+            wall + sum(record["wall_seconds"] for record in earlier),
+            slot_seconds + sum(record["slot_seconds"] for record in earlier), tracker,
+        )  # fmt: skip
+
+    def _tell_end(self, tracker: Tracker, result: SweepResult, coordinator: Coordinator) -> None:
+        headline = f"{sum(result.counts.values())} trials"
+        if result.winner is not None and result.status == "completed":
+            objective = result.winner.objective
+            tracker.mark_winner(result.winner.trial_id, f"best {result.objective} ({result.mode}): {objective:.5g}")
+            headline = f"won by {result.winner.name}"
+        values = {
+            f"best/{name.replace('/', '_')}": score
+            for name, score in (result.winner.scores if result.winner else {}).items()
+        }
+        values |= {f"count/{name}": float(count) for name, count in result.counts.items()}
+        values |= {
+            "cost/samples_trained": float(result.samples_trained),
+            "cost/samples_share_of_exhaustive": result.samples_trained / result.samples_exhaustive,
+            "cost/training_seconds": result.training_seconds,
+            "cost/utilisation": result.utilisation,
+        }
+        tracker.log_sweep_metrics(values, result.samples_trained)
+        tracker.describe_sweep(decision_note(result), headline)
+        tracker.end_sweep(SweepOutcome.COMPLETED if result.status == "completed" else SweepOutcome.INTERRUPTED)
+        tracker.flush(FLUSH_SECONDS)
+
+    def _with_tracking(self, result: SweepResult, tracker: Tracker) -> SweepResult:
+        from dataclasses import replace
+
+        from orchestrator.results import TrackingIds
+
+        if not self._spec.tracking.enabled:
+            return result
+        uri = self._spec.tracking.uri or default_tracking_uri(self._folder.storage)
+        ids = dict(tracker.run_ids)
+        trials = tuple(replace(trial, run_id=ids.get(trial.trial_id)) for trial in result.trials)
+        by_id = {trial.trial_id: trial for trial in trials}
+        return replace(
+            result,
+            trials=trials,
+            winner=None if result.winner is None else by_id[result.winner.trial_id],
+            runner_up=None if result.runner_up is None else by_id[result.runner_up.trial_id],
+            tracking=TrackingIds(
+                uri=uri,
+                experiment=self._spec.tracking.experiment or self._spec.name,
+                parent_run_id=ids.get("", ""),
+                pending_bytes=tracker.health.pending_bytes,
+            ),
+            ui_command=ui_command(uri, self._folder.storage),
+        )
+
+
+def cohort_of(spec: SweepSpec, config: TrialConfig) -> str:
+    """Name the cohort of a configuration."""
+    kind = spec.stopping.rungs.cohort
+    if kind == "method":
+        return f"method {config.method}"
+    if kind == "family":
+        return f"family {METHODS[config.method].family_cohort}"
+    return "the sweep"

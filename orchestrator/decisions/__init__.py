@@ -1,0 +1,1 @@
+"""When to stop a trial: pure functions and small state. Needs numpy and the standard library only."""

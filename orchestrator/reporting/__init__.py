@@ -1,0 +1,1 @@
+"""From tracked sweeps to what a person reads: live table, summary, plans."""

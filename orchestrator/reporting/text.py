@@ -1,0 +1,34 @@
+"""How numbers, shares and durations are written in tables."""
+
+from __future__ import annotations
+
+import math
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return a number with ``digits`` significant digits; a dash where there is none."""
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def share(part: float, whole: float) -> str:
+    """Return a part of a whole in per cent."""
+    return f"{100 * part / whole:.0f} %" if whole else "-"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``42 s``, ``3 min 05 s`` or ``2 h 10 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def gibibytes(amount: float) -> str:
+    """Return GiB with a unit that fits."""
+    return f"{amount:.2f} GiB" if amount >= 0.1 else f"{amount * 1024:.1f} MiB"

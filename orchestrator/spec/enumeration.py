@@ -1,0 +1,68 @@
+"""From a search space to configurations: the full grid, and the image of a point of the unit cube."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from orchestrator.errors import SpecError
+from orchestrator.records import TrialConfig
+from orchestrator.spec.domains import Fixed
+from orchestrator.spec.search_space import SearchSpace, build_config
+
+
+def grid_configs(space: SearchSpace, samples: int, where: str = "sweep file") -> list[TrialConfig]:
+    """Return every configuration of a finite search space, methods in the order written.
+
+    Raises:
+        SpecError: If a range has no ``points``, so that the grid would be infinite.
+    """
+    configs: list[TrialConfig] = []
+    for method in space.method:
+        names, columns = [], []
+        for name, domain in space.dimensions(method).items():
+            values = domain.grid()
+            if values is None:
+                raise SpecError(
+                    where, f"search_space.{name.removeprefix('option.')}", domain.to_yaml(),
+                    f"the grid searcher needs finite domains, and this range of method '{method}' is continuous",
+                    "add points, e.g. {log_uniform: [1e-5, 1e-3], points: 5}, or use searcher: sobol",
+                )  # fmt: skip
+            names.append(name)
+            columns.append(values)
+        for values in itertools.product(*columns):
+            configs.append(build_config(method, dict(zip(names, values, strict=True)), samples))
+    return list(with_repeats(configs, space.repeats))
+
+
+def with_repeats(configs: Sequence[TrialConfig], repeats: int) -> Iterator[TrialConfig]:
+    """Yield every configuration with seeds seed, seed + 1, ..., all first repeats before all second ones."""
+    for repeat in range(repeats):
+        for config in configs:
+            yield replace(config, seed=config.seed + repeat)
+
+
+def cube_dimensions(space: SearchSpace) -> int:
+    """Return how many coordinates `config_at` reads: one for the method, then the longest list of free domains."""
+    free = (sum(not isinstance(d, Fixed) for d in space.dimensions(m).values()) for m in space.method)
+    return 1 + max(free)
+
+
+def config_at(space: SearchSpace, point: Sequence[float], samples: int) -> TrialConfig:
+    """Map a point of the unit cube to a configuration; the first coordinate chooses the method.
+
+    Raises:
+        ValueError: If the point has fewer coordinates than `cube_dimensions`.
+    """
+    needed = cube_dimensions(space)
+    if len(point) < needed:
+        raise ValueError(f"a point of this search space needs {needed} coordinates, got {len(point)}")
+    methods = list(space.method)
+    method = methods[min(int(point[0] * len(methods)), len(methods) - 1)]
+    coordinates = iter(point[1:])
+    values = {
+        name: domain.at(0.0) if isinstance(domain, Fixed) else domain.at(next(coordinates))
+        for name, domain in space.dimensions(method).items()
+    }
+    return build_config(method, values, samples)

@@ -1,0 +1,72 @@
+"""Identity: canonical JSON, digests, trial fingerprints and readable trial names. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.records import TrialConfig
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, no NaN.
+
+    Raises:
+        TypeError: For values JSON has no form for (so that no two machines disagree on a digest).
+        ValueError: For NaN and infinities.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """Return the first ``length`` hex digits of the SHA-256 of the canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def trial_fingerprint(config: TrialConfig) -> str:
+    """Return ten hex digits that name a configuration: equal configurations, equal fingerprints."""
+    return digest(config.as_dict(), 10)
+
+
+def trial_name(config: TrialConfig) -> str:
+    """Return what a trial is called in tables and in MLflow, e.g. ``lora r16 lr3e-4 ebs64 s0``."""
+    options = " ".join(_option(key, value) for key, value in sorted(config.method_options.items()))
+    parts = [config.method, options, f"lr{short_number(config.learning_rate)}", f"ebs{config.effective_batch_size}"]
+    if config.schedule != "constant":
+        parts.append(config.schedule)
+    if config.warmup_amount:
+        parts.append(f"warm{config.warmup_unit[0]}{short_number(config.warmup_amount)}")
+    if config.data_strategy != "stacked":
+        parts.append(config.data_strategy)
+    return " ".join(part for part in [*parts, f"s{config.seed}"] if part)
+
+
+def short_number(value: float) -> str:
+    """Return a number as short as it stays exact to three digits: 3e-4, 0.05, 64."""
+    if value == 0 or 0.01 <= abs(value) < 10_000:
+        return f"{value:.3g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def _option(key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return key if value else f"no-{key}"
+    if isinstance(value, (int, float)):
+        return f"{key}{short_number(value)}"
+    return f"{key}={value}" if isinstance(value, str) else f"{key}#{digest(value, 4)}"
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return one line per dotted field in which two nested mappings differ: ``a.b: 1 -> 2``."""
+    lines: list[str] = []
+    for key in sorted({*before, *after}, key=str):
+        path = f"{prefix}{key}"
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += difference(old, new, f"{path}.")
+        elif old != new:
+            lines.append(f"{path}: {json.dumps(old, default=str)} -> {json.dumps(new, default=str)}")
+    return lines

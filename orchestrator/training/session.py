@@ -1,0 +1,201 @@
+"""One process's share of a sweep: base model, tokenizer and tokenised data, kept for all trials it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from orchestrator.records import TrialConfig
+from orchestrator.settings import TrialSetup
+from orchestrator.training.batches import pad_rows
+from orchestrator.training.evaluation import Evaluator, Scores
+from orchestrator.training.memory import uses_bfloat16
+from orchestrator.training.methods import Batch, Method, MethodContext, build_method
+from orchestrator.training.models import find_model, fresh_copy, load_model, training_dtype, weights_digest
+from orchestrator.training.order import make_order
+from orchestrator.training.setup_parts import SetupParts, load_parts
+from orchestrator.training.token_budgets import TokenBudgets
+from orchestrator.training.tokenise import key_of
+from orchestrator.training.trial import Trial
+
+
+class TrainingSession:
+    """Makes trials; what they share is loaded on first use and never changed by them.
+
+    Args:
+        setup: What all trials of the sweep have in common.
+        cache_dir: Folder of the cache of tokenised data and base scores, shared by the processes of a node.
+        threads: Threads of torch in this process; None leaves them as they are.
+        device: ``auto`` (an accelerator where there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Attributes:
+        last_scores: The latest evaluation of a trial, with standard errors.
+    """
+
+    def __init__(self, setup: TrialSetup, cache_dir: Path, *, threads: int | None = None, device: str = "auto") -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.setup, self.cache_dir, self.device = setup, cache_dir, pick_device(device)
+        self._budgets = TokenBudgets(cache_dir / "token_budgets.json")
+        self.last_scores: Scores | None = None
+
+    @cached_property
+    def parts(self) -> SetupParts:
+        """Configuration, tokenizer, tokenised data and evaluation sets.
+
+        Raises:
+            InputError: If anything about model or data is wrong.
+        """
+        return load_parts(self.setup, self.cache_dir)
+
+    @cached_property
+    def base(self) -> nn.Module:
+        """The untouched base model, on the CPU."""
+        return load_model(self.setup.model, self.setup.training, self.device)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Scores models on the evaluation sets."""
+        return Evaluator(self.parts.sets, self.parts.answer_tokens, self.setup.training.loss_chunk_tokens)
+
+    @property
+    def rows(self) -> int:
+        """Number of training rows."""
+        return len(self.parts.data.train)
+
+    @property
+    def train_digest(self) -> str:
+        """Digest of the training rows."""
+        return self.parts.data.train.digest
+
+    def base_scores(self) -> dict[str, float]:
+        """Return the scores of the untouched base on every evaluation set (forgetting is 0)."""
+        values = dict(self.base_evaluation.values)
+        return values | {f"{e.name}/forgetting": 0.0 for e in self.parts.sets if e.settings.kind == "text_loss"}
+
+    @cached_property
+    def base_evaluation(self) -> Scores:
+        """Scores of the untouched base with standard errors, computed once for all processes of a node."""
+        path = self.cache_dir / "base_scores" / f"{self._base_key()}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.with_suffix(".lock")):
+            if path.exists():
+                return Scores(**json.loads(path.read_text(encoding="utf-8")))
+            scores = self._scores(fresh_copy(self.base, self.device), None, True, None)
+            _write_whole(path, json.dumps(scores.as_dict()))
+        return scores
+
+    def evaluate(self, model: nn.Module, method: Method | None = None, *, final: bool = True) -> Scores:
+        """Score a model of this session (with forgetting against the base), with standard errors."""
+        needs_base = any(entry.settings.kind == "text_loss" for entry in self.parts.sets)
+        self.last_scores = self._scores(model, method, final, self.base_evaluation if needs_base else None)
+        return self.last_scores
+
+    def trial(self, config: TrialConfig, trial_id: str) -> Trial:
+        """Return a new trial with a model of its own.
+
+        The same configuration gives the same trial, whatever ran in this process before.
+
+        Raises:
+            InputError: If method, options or configuration do not fit the model or the data.
+        """
+        method = build_method(config.method, config.method_options)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(config.seed)
+            model = method.wrap_model(fresh_copy(self.base, self.device), self._context(config))
+        _widen_trainable(model)
+        return Trial(
+            trial_id=trial_id,
+            config=config,
+            model=model,
+            method=method,
+            data=self.parts.data.train,
+            settings=self.setup.training,
+            device=self.device,
+            pad_token_id=self.parts.answer_tokens.pad_id,
+            evaluate=self._evaluate_trial,
+            budgets=self._budgets,
+        )
+
+    def close(self) -> None:
+        """Let go of model and data."""
+        for name in ("base", "parts", "evaluator", "base_evaluation"):
+            self.__dict__.pop(name, None)
+        gc.collect()
+
+    def _context(self, config: TrialConfig) -> MethodContext:
+        tokens = self.parts.answer_tokens
+        return MethodContext(
+            steps=math.ceil(config.samples / config.effective_batch_size),
+            seed=config.seed,
+            effective_batch_size=config.effective_batch_size,
+            pad_token_id=tokens.pad_id,
+            tokenizer=tokens.tokenizer,
+            calibration_batches=partial(self._calibration_batches, config),
+        )
+
+    def _calibration_batches(self, config: TrialConfig, samples: int) -> Iterator[Batch]:
+        """Yield the first samples of the trial's own stream, one row each."""
+        data = self.parts.data.train
+        order = make_order(config.data_strategy, data, config.samples, config.seed)
+        for row in order.slice(0, samples).tolist():
+            yield pad_rows(data, [row], self.parts.answer_tokens.pad_id).to(self.device).as_batch()
+
+    def _evaluate_trial(self, trial: Trial, final: bool) -> dict[str, float]:
+        return self.evaluate(trial.model, trial.method, final=final).values
+
+    def _scores(self, model: nn.Module, method: Method | None, final: bool, base: Scores | None) -> Scores:
+        bfloat16 = uses_bfloat16(self.setup.training, self.device.type == "cuda")
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            return self.evaluator.evaluate(model, method, final=final, base=base)
+
+    def _base_key(self) -> str:
+        model = self.setup.model
+        sets = [
+            [entry.name, entry.settings.kind, entry.settings.max_new_tokens, entry.data.digest]
+            for entry in self.parts.sets
+        ]
+        dtype = str(training_dtype(self.setup.training, self.device))
+        weights = weights_digest(find_model(model), model.revision)
+        return key_of("base_scores", weights, dtype, model.attention, self.device.type, self.parts.tokens.digest, sets)
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device of a name; ``auto`` is an accelerator where there is one, else the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _widen_trainable(model: nn.Module) -> None:
+    """Make trainable weights float32: at small learning rates a bfloat16 weight would not move."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype in {torch.bfloat16, torch.float16}:
+            parameter.data = parameter.data.float()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    os.replace(draft, path)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock so that one process computes while its siblings wait; without locks all compute."""
+    with path.open("w") as stream:
+        with contextlib.suppress(OSError):
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

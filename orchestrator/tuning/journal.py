@@ -1,0 +1,112 @@
+"""The journal: an append-only file of JSON lines that is the sweep's memory.
+
+One writer, many readers. Every line carries a kind and the epoch of its writer; a driver takes over by
+starting a new epoch, and one that finds a newer epoch in the file stops writing. A line counts only when
+it ends with a newline, so a torn last line (kill, full disk) is as if it had never been written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import StorageError, SweepInterruptedError
+from orchestrator.tuning.layout import is_disk_full
+
+Record = dict[str, Any]
+
+
+def read_journal(path: Path) -> list[Record]:
+    """Return all complete records; an absent file is an empty journal.
+
+    Raises:
+        StorageError: If a complete line is not JSON (the file was edited or damaged).
+    """
+    if not path.exists():
+        return []
+    records: list[Record] = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            raise StorageError(f"{path}:{number}", rule="this line of the journal is damaged",
+                               mend="restore the file from a copy, or start anew with --fresh") from None  # fmt: skip
+    return records
+
+
+class Journal:
+    """Writer of one sweep's journal.
+
+    Args:
+        path: The file; created with its folder when missing, a torn last line is cut off.
+
+    Raises:
+        StorageError: If the file cannot be opened or is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.records = read_journal(path)
+        self.epoch = 1 + max((record.get("epoch", 0) for record in self.records), default=0)
+        self._cut_torn_line()
+        self._claim_epoch()
+        self._file = path.open("ab")
+
+    def append(self, *entries: tuple[str, Mapping[str, Any]]) -> None:
+        """Write entries (kind, fields) as one durable unit: after the call they survive a kill of the process.
+
+        Raises:
+            SweepInterruptedError: If another driver has taken the sweep over, or the disk is full.
+        """
+        if self._claim(self.epoch + 1).exists():
+            raise SweepInterruptedError(f"another driver has taken over this sweep ({self.path}); this one stops")
+        now = round(time.time(), 3)
+        records = [{"kind": kind, "time": now, "epoch": self.epoch, **fields} for kind, fields in entries]
+        data = "".join(json.dumps(record, allow_nan=True) + "\n" for record in records).encode()
+        start = self._file.tell()
+        try:
+            self._file.write(data)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(start)
+            if is_disk_full(error):
+                raise SweepInterruptedError(
+                    f"the disk of {self.path} is full; free some space and run the same command again"
+                ) from error
+            raise
+        self.records.extend(records)
+
+    def of_kind(self, kind: str) -> Iterator[Record]:
+        """Yield the records of one kind in order."""
+        return (record for record in self.records if record["kind"] == kind)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _cut_torn_line(self) -> None:
+        if not self.path.exists():
+            return
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+
+    def _claim(self, epoch: int) -> Path:
+        return self.path.with_name(f"epoch-{epoch:04d}")
+
+    def _claim_epoch(self) -> None:
+        """Take the next epoch by creating its file exclusively (works where file locks do not, e.g. NFS)."""
+        while True:
+            try:
+                self._claim(self.epoch).touch(exist_ok=False)
+                return
+            except FileExistsError:
+                self.epoch += 1

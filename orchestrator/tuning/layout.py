@@ -1,0 +1,99 @@
+"""Where a sweep keeps its files. Every name of a file or folder in the storage stands here and nowhere else.
+
+``STORAGE/mlflow.db``, ``STORAGE/mlartifacts``   default tracking store, shared by all sweeps of the storage
+``STORAGE/cache/``                               tokenised data and base scores, keyed by content
+``STORAGE/SWEEP/journal.jsonl``                  append-only record of the sweep
+``STORAGE/SWEEP/outbox.jsonl``                   tracking events on their way to MLflow
+``STORAGE/SWEEP/trials/ID/mNNNN/``               checkpoint of a milestone (safetensors and JSON)
+``STORAGE/SWEEP/trials/ID/reports/mNNNN.json``   what the trial reported there, all training signals included
+``STORAGE/SWEEP/ray/``                           Ray Tune's own files, never read back
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import StorageError
+
+MIN_FREE_BYTES = 200 * 2**20
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """Paths of one sweep inside a storage folder."""
+
+    storage: Path
+    name: str
+
+    @property
+    def root(self) -> Path:
+        """The sweep's own folder."""
+        return self.storage / self.name
+
+    @property
+    def journal(self) -> Path:
+        """The journal file."""
+        return self.root / "journal.jsonl"
+
+    @property
+    def cache(self) -> Path:
+        """Tokenised data and base scores, shared by all sweeps of the storage."""
+        return self.storage / "cache"
+
+    @property
+    def ray(self) -> Path:
+        """Ray Tune's files."""
+        return self.root / "ray"
+
+    @property
+    def base_scores(self) -> Path:
+        """Scores of the untouched base model, written by the first worker that knows them."""
+        return self.root / "base_scores.json"
+
+    def trial(self, trial_id: str) -> Path:
+        """Folder of one trial."""
+        return self.root / "trials" / trial_id
+
+    def checkpoint(self, trial_id: str, index: int) -> Path:
+        """Checkpoint folder of a trial's milestone."""
+        return self.trial(trial_id) / f"m{index:04d}"
+
+    def report(self, trial_id: str, index: int) -> Path:
+        """Report file of a trial's milestone."""
+        return self.trial(trial_id) / "reports" / f"m{index:04d}.json"
+
+    def progress(self, trial_id: str) -> Path:
+        """Where a running trial says how far it is (rewritten about once a second)."""
+        return self.trial(trial_id) / "progress.json"
+
+
+def check_storage(storage: Path, needed_bytes: int = 0) -> None:
+    """Raise unless the storage folder (or its nearest existing parent) is writable and has room; writes nothing.
+
+    Raises:
+        StorageError: With the path, the rule and the mend.
+    """
+    place = storage
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise StorageError("storage", value=str(storage), rule=f"'{place}' is a file, not a folder",
+                           mend="choose another folder with --storage")  # fmt: skip
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise StorageError("storage", value=str(storage), rule=f"'{place}' is not writable for you",
+                           mend="choose another folder with --storage")  # fmt: skip
+    free = shutil.disk_usage(place).free
+    needed = max(MIN_FREE_BYTES, needed_bytes)
+    if free < needed:
+        raise StorageError("storage", value=str(storage),
+                           rule=f"the disk has {free / 2**20:.0f} MiB free, the sweep needs {needed / 2**20:.0f} MiB",
+                           mend="free some space, or choose another folder with --storage")  # fmt: skip
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether an operating-system error says that there is no room left."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)

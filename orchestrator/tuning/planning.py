@@ -1,0 +1,69 @@
+"""From a sweep and the size of its data to the numbers all trials share: budget, milestones, number of trials."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from orchestrator.errors import SpecError
+from orchestrator.spec.batch_plan import milestone_levels
+from orchestrator.spec.domains import Integer, Uniform
+from orchestrator.spec.enumeration import grid_configs
+from orchestrator.spec.sweep import SweepSpec
+
+DEFAULT_TRIALS = 24
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What every trial of a sweep shares.
+
+    ``samples`` is the budget of one trial, ``levels`` its milestones in samples, ``rung_levels`` the
+    indices of the milestones at which trials are compared.
+    """
+
+    trials: int
+    samples: int
+    levels: tuple[int, ...]
+    rung_indices: tuple[int, ...]
+
+    @property
+    def exhaustive_samples(self) -> int:
+        """Samples that training every trial to its end would take."""
+        return self.trials * self.samples
+
+
+def plan_sweep(spec: SweepSpec, rows: int, where: str = "sweep file") -> SweepPlan:
+    """Resolve budget and milestones for ``rows`` training rows.
+
+    Raises:
+        SpecError: If the budget cannot hold a single effective batch, or a grid is infinite.
+    """
+    samples = spec.budget.samples or math.ceil((spec.budget.epochs or 1.0) * rows)
+    sizes = _batch_sizes(spec)
+    if max(sizes) > rows:
+        raise SpecError(where, "search_space.effective_batch_size", max(sizes),
+                        f"an effective batch cannot be larger than the data ({rows} training rows)",
+                        f"use at most {rows}, or more data")  # fmt: skip
+    if max(sizes) > samples:
+        raise SpecError(where, "budget.samples", samples,
+                        f"one trial's budget must hold at least one effective batch ({max(sizes)} samples)",
+                        "raise budget.samples or lower the effective batch sizes")  # fmt: skip
+    levels = milestone_levels(samples, spec.milestones, sizes)
+    rungs = spec.stopping.rungs.levels or spec.milestones[:-1]
+    indices = tuple(index for index, share in enumerate(spec.milestones) if share in rungs and index < len(levels) - 1)
+    return SweepPlan(_count_trials(spec, samples, where), samples, tuple(levels), indices)
+
+
+def _count_trials(spec: SweepSpec, samples: int, where: str) -> int:
+    if spec.searcher.kind != "grid":
+        return spec.budget.trials or DEFAULT_TRIALS
+    whole = len(grid_configs(spec.search_space, samples, where))
+    return min(whole, spec.budget.trials or whole)
+
+
+def _batch_sizes(spec: SweepSpec) -> list[int]:
+    domain = spec.search_space.effective_batch_size
+    if isinstance(domain, (Uniform, Integer)):
+        return [int(domain.low), int(domain.high)]
+    return [int(value) for value in domain.grid()]
