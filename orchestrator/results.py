@@ -68,6 +68,7 @@ class SweepResult:
     storage: str
     tracking: TrackingIds
     ui_command: str = ""
+    ui_address: str = ""
 
     @property
     def utilisation(self) -> float:

@@ -90,7 +90,7 @@ def planned_trials(validation: ValidationResult) -> tuple[list[TrialPlan], int, 
     estimator = TrialEstimator(spec.trial_setup, validation.setup, threads=max(1, int(spec.resources.cpu)))
     trials: list[TrialPlan] = []
     while len(trials) < plan.trials and (config := source.propose()) is not None:
-        trials.append(_plan_trial(config, estimator))
+        trials.append(_plan_trial(config, estimator, spec.search_space.varied))
     resources = spec.resources
     slots = min(estimator.slots(resources.cpu, resources.gpu, resources.concurrency), plan.trials)
     return trials, slots, estimator.available_gib
@@ -117,11 +117,11 @@ def check_memory(
         )  # fmt: skip
 
 
-def _plan_trial(config: TrialConfig, estimator: TrialEstimator) -> TrialPlan:
+def _plan_trial(config: TrialConfig, estimator: TrialEstimator, varied: frozenset[str]) -> TrialPlan:
     batches = BatchPlan(config.samples, config.effective_batch_size, config.warmup_unit, config.warmup_amount)
     return TrialPlan(
         trial_id=trial_fingerprint(config),
-        name=trial_name(config),
+        name=trial_name(config, varied),
         config=config,
         steps=batches.steps,
         warmup_steps=batches.warmup_steps,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from orchestrator.api.policy import make_objective
-from orchestrator.decisions.objective import Objective
+from orchestrator.decisions.objective import WORST, Key, Objective
 from orchestrator.records import Outcome
 from orchestrator.results import SweepResult, SweepView, TrackingIds, TrialResult, TrialView
 from orchestrator.spec.sweep import SweepSpec
@@ -30,7 +30,7 @@ def build_view(
     judged = [entry for entry in entries if entry.scores]
     # Trials further along are better known: the best is looked for among those at the latest milestone.
     latest = max((entry.milestones for entry in judged), default=0)
-    best = min((e for e in judged if e.milestones == latest), key=lambda e: objective.key(e.scores), default=None)
+    best = min((e for e in judged if e.milestones == latest), key=lambda e: _key(objective, e), default=None)
     last = coordinator.last_decision
     return SweepView(
         name=spec.name,
@@ -110,7 +110,14 @@ def _trial_result(entry: TrialEntry, objective: Objective) -> TrialResult:
 
 
 def _order(objective: Objective, entry: TrialEntry) -> tuple[object, ...]:
-    return (entry.outcome is not Outcome.COMPLETED, -entry.milestones, objective.key(entry.scores), entry.trial_id)
+    return (entry.outcome is not Outcome.COMPLETED, -entry.milestones, _key(objective, entry), entry.trial_id)
+
+
+def _key(objective: Objective, entry: TrialEntry) -> Key:
+    """Return a sort key, worst where the objective was not measured (a trial that diverged before its first score)."""
+    if _value(objective, entry) is None:
+        return WORST
+    return objective.key(entry.scores, partial=entry.outcome is not Outcome.COMPLETED)
 
 
 def _value(objective: Objective, entry: TrialEntry) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ from orchestrator.api.results import build_result, build_view
 from orchestrator.errors import StorageError
 from orchestrator.records import Scalar, TrialConfig
 from orchestrator.reporting.summary import decision_note
-from orchestrator.results import SweepResult, SweepView
+from orchestrator.results import SweepResult, SweepView, TrackingIds
 from orchestrator.spec.catalogue import METHODS
-from orchestrator.spec.identity import difference, digest
+from orchestrator.spec.identity import difference, digest, trial_name
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.tracking.opening import default_tracking_uri, open_tracker
 from orchestrator.tracking.provenance import provenance_tags
 from orchestrator.tracking.tracker import DatasetInfo, NoTracker, SweepInfo, SweepOutcome, Tracker, TrialInfo
 from orchestrator.tracking.ui import ui_command
+from orchestrator.tracking.views import experiment_address
 from orchestrator.tuning.cluster import Capacity, connected
 from orchestrator.tuning.coordinator import Coordinator
 from orchestrator.tuning.driver import Driver
@@ -35,6 +36,7 @@ from orchestrator.tuning.sources import make_source
 from orchestrator.tuning.trainable import WorkerTask
 
 FLUSH_SECONDS = 60.0
+UI_ADDRESS = "http://127.0.0.1:5000"
 LEARNING_SEARCHERS = ("tpe", "gp", "nsga2")
 
 
@@ -145,7 +147,9 @@ class _Session:
             began = time.monotonic()
             try:
                 ran = driver.run(f"session-{journal.epoch:04d}")
-                status = "interrupted" if coordinator.stopping or coordinator.open_trials else "completed"
+                status = "interrupted" if coordinator.open_trials else "completed"
+                if coordinator.out_of_time and coordinator.open_trials:
+                    self._say("budget.wall_minutes is spent; the same command goes on from here.")
             except KeyboardInterrupt:
                 ran = time.monotonic() - began
             result = self._result(journal, coordinator, tracker, sweep_id, status, ran)
@@ -197,6 +201,8 @@ class _Session:
             config_yaml=yaml.safe_dump(dict(resolved(spec)), sort_keys=False),
             datasets=self._datasets(),
             experiment=spec.tracking.experiment or "",
+            objective=spec.objective.metric if isinstance(spec.objective.metric, str) else "",
+            mode=spec.objective.mode,
         )
 
     def _datasets(self) -> tuple[DatasetInfo, ...]:
@@ -205,7 +211,7 @@ class _Session:
 
     def _coordinator(self, journal: Journal, tracker: Tracker) -> Coordinator:
         spec, plan = self._spec, self._plan
-        datasets = self._datasets()
+        datasets, varied = self._datasets(), spec.search_space.varied
         minutes = spec.budget.wall_minutes
         return Coordinator(
             engine=make_engine(spec, plan, self._record),
@@ -215,7 +221,10 @@ class _Session:
             planned_trials=plan.trials,
             slots=self._capacity.slots,
             cohort_of=lambda config: cohort_of(spec, config),
-            trial_info=lambda trial_id, config: TrialInfo.of(trial_id, config, datasets=datasets),
+            name_of=lambda config: trial_name(config, varied),
+            trial_info=lambda trial_id, name, config: replace(
+                TrialInfo.of(trial_id, config, datasets=datasets), name=name
+            ),
             known_upfront=spec.searcher.kind not in LEARNING_SEARCHERS,
             deadline=None if minutes is None else self._started + 60 * minutes,
         )
@@ -285,10 +294,6 @@ class _Session:
         tracker.flush(FLUSH_SECONDS)
 
     def _with_tracking(self, result: SweepResult, tracker: Tracker) -> SweepResult:
-        from dataclasses import replace
-
-        from orchestrator.results import TrackingIds
-
         if not self._spec.tracking.enabled:
             return result
         uri = self._spec.tracking.uri or default_tracking_uri(self._folder.storage)
@@ -307,6 +312,7 @@ class _Session:
                 pending_bytes=tracker.health.pending_bytes,
             ),
             ui_command=ui_command(uri, self._folder.storage),
+            ui_address=experiment_address(uri if uri.startswith("http") else UI_ADDRESS, tracker.experiment_id),
         )
 
 

@@ -70,6 +70,11 @@ class RungSystem:
         name: The cohort.
         rungs: (milestone index, samples-seen level, reduction factor or None) of every judged milestone, rising.
         quota: Best trials per method that go on until the method's best learning rate is bracketed.
+
+    Attributes:
+        expected: How many trials were announced; None while unknown.
+        closed: Whether no new trial will be added.
+        presumed_complete: Judge now as if it were closed (nothing trains and nothing can start).
     """
 
     def __init__(self, name: str, rungs: Sequence[tuple[int, int, float | None]], quota: int) -> None:
@@ -78,6 +83,7 @@ class RungSystem:
         self.seats: dict[str, Seat] = {}
         self.expected: int | None = None
         self.closed = False
+        self.presumed_complete = False
         self._coming: list[Counter[str]] = [Counter() for _ in range(len(rungs) + 1)]
         self._waiting: list[Counter[str]] = [Counter() for _ in range(len(rungs))]
         self._of_method: dict[str, list[str]] = {}
@@ -143,9 +149,10 @@ class RungSystem:
 
     def outstanding(self, rung: int, method: str | None = None) -> float:
         """Return how many trials (of one method, or of all) may still arrive at a rung; infinity when unknown."""
-        if not self.closed and self.expected is None:
+        complete = self.closed or self.presumed_complete
+        if not complete and self.expected is None:
             return math.inf
-        announced = 0 if self.closed or self.expected is None else max(0, self.expected - len(self.seats))
+        announced = 0 if complete or self.expected is None else max(0, self.expected - len(self.seats))
         counters = [*self._coming[: rung + 1], *self._waiting[:rung]]
         return announced + sum(c.total() if method is None else c[method] for c in counters)
 
@@ -177,7 +184,7 @@ class RungSystem:
             return Verdict(entry, not bracketed, "cut" if bracketed else "quota")
         return None
 
-    def certain(self, rung: int) -> list[Verdict]:
+    def certain(self, rung: int, stops_only: bool = False) -> list[Verdict]:
         """Return the verdicts at a rung that no later arrival can change, promotions first, best first.
 
         Walks from the best until the first that is not certain, then from the worst up to the places, so the
@@ -186,7 +193,7 @@ class RungSystem:
         here, outstanding = self.rungs[rung], self.outstanding(rung)
         places = math.inf if math.isinf(outstanding) else here.places(here.size + outstanding)
         found: list[Verdict] = []
-        for entry in here.best_waiting():
+        for entry in () if stops_only else here.best_waiting():
             verdict = self.certain_for(rung, entry)
             if verdict is None or verdict.basis != "top":
                 break
@@ -195,7 +202,7 @@ class RungSystem:
             if is_judgeable(entry.key) and here.rank(entry) <= places:
                 break
             verdict = self.certain_for(rung, entry)
-            if verdict is not None:
+            if verdict is not None and not (stops_only and verdict.promote):
                 found.append(verdict)
         return sorted(found, key=lambda verdict: (not verdict.promote, verdict.entry.place))
 
@@ -208,24 +215,19 @@ class RungSystem:
         places = here.size if here.reduction_factor is None else math.floor(here.size / here.reduction_factor + 1e-9)
         return Verdict(entry, True, "async") if here.rank(entry) <= places else None
 
-    def idle_candidate(self, rung: int, last_resort: bool) -> tuple[float, Verdict] | None:
+    def idle_candidate(self, rung: int) -> tuple[float, Verdict] | None:
         """Return the waiting trial that a free slot should take, with how far its promotion is from certain.
 
-        Args:
-            rung: Position of the rung.
-            last_resort: Also offer a trial that is outside the places whatever happens (nothing else is alive).
+        None when the best that waits is outside the places: of all that may come, or in an open-ended cohort of
+        those that have arrived.
         """
         here, outstanding = self.rungs[rung], self.outstanding(rung)
         entry = next(here.best_waiting(), None)
         if entry is None:
             return None
-        ahead = here.rank(entry)
-        if math.isinf(outstanding):
-            return ahead - here.places(here.size), Verdict(entry, True, "idle")
-        places = here.places(here.size + outstanding)
-        if ahead > places and not last_resort:
-            return None
-        return ahead + outstanding - places, Verdict(entry, True, "idle")
+        more = 0 if math.isinf(outstanding) else outstanding
+        rank, places = here.rank(entry), here.places(here.size + more)
+        return (rank + more - places, Verdict(entry, True, "idle")) if rank <= places else None
 
     def bracket(self, rung: int, method: str) -> Bracket:
         """Return which worse trials enclose the learning rate of a method's best trial at a rung.
@@ -248,17 +250,9 @@ class RungSystem:
         below, above = sides.get(False), sides.get(True)
         return Bracket(best.trial_id, below[1] if below else None, above[1] if above else None)
 
-    def quota_set(self, rung: int) -> set[str]:
-        """Return the trials at a rung that the survivor quota keeps: the best of every method without a bracket."""
-        here = self.rungs[rung]
-        if self.quota == 0:
-            return set()
-        return {
-            entry.trial_id
-            for method in here.methods
-            if not self.bracket(rung, method).closed
-            for entry in here.best_of_method(method, self.quota)
-        }
+    def kept_by_quota(self, rung: int, entry: Entry) -> bool:
+        """Whether a trial is among the best of a method whose best learning rate has no bracket yet."""
+        return self.rungs[rung].rank_in_method(entry) <= self.quota and not self.bracket(rung, entry.method).closed
 
     # -- inside ----------------------------------------------------------------------------------
 

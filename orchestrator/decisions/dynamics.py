@@ -12,8 +12,11 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from orchestrator.records import TrainingSignal
+
+Array = npt.NDArray[np.float64]
 
 SPIKE_DEVIATIONS = 4.0
 SPIKE_FLOOR_SHARE = 0.01
@@ -159,6 +162,10 @@ class DynamicsTracker:
             raise ValueError("early dynamics need at least one training signal since the last milestone, got none")
         table = np.asarray(self._rows, dtype=np.float64)
         ends, sizes, losses, norms, corrected = table.T
+        with np.errstate(invalid="ignore", over="ignore"):  # a diverged trial's signals may be infinite
+            return self._features(ends, sizes, losses, norms, corrected)
+
+    def _features(self, ends: Array, sizes: Array, losses: Array, norms: Array, corrected: Array) -> EarlyDynamics:
         first = self._samples_seen - self.window_samples
         weights = np.clip(ends - np.maximum(ends - sizes, first), 0.0, None)
         inside = weights > 0
@@ -237,7 +244,7 @@ def extract(signals: Sequence[TrainingSignal], up_to_samples: int, window_sample
     return tracker.snapshot()
 
 
-def _slope(positions: np.ndarray, values: np.ndarray, weights: np.ndarray) -> float | None:
+def _slope(positions: Array, values: Array, weights: Array) -> float | None:
     if len(positions) < 2:
         return None
     centred = positions - np.average(positions, weights=weights)
@@ -245,7 +252,7 @@ def _slope(positions: np.ndarray, values: np.ndarray, weights: np.ndarray) -> fl
     return float(np.sum(weights * centred * values)) / spread if spread > 0 else None
 
 
-def _root_mean_square(values: np.ndarray, weights: np.ndarray) -> float | None:
+def _root_mean_square(values: Array, weights: Array) -> float | None:
     known = np.isfinite(values)
     if weights[known].sum() * 2 < weights.sum() or not known.any():
         return None

@@ -1,7 +1,7 @@
 """The early-dynamics rule: lower gradient norm and higher training loss early mark the better model (arXiv 2412.13337).
 
-As a stop rule: among the trials of a cohort at one milestone, one is weak when its gradient norm is high **and** its
-training loss is low compared with its peers. Taken literally that would favour a learning rate of zero and the
+As a stop rule: among the trials of a cohort at one milestone, one is weak when its gradient norm is among the highest
+**and** its training loss is below the median of its peers. Taken literally that would favour a learning rate of zero and the
 largest batch, so four guards are part of the rule:
 
 * a trial that has hardly learned is no peer: it is neither judged here nor a yardstick for others;
@@ -17,8 +17,8 @@ in both labs (+.25 to +.72). The rule is for objectives about what the model kee
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,7 +37,7 @@ class EarlyDynamicsRule:
     Args:
         enabled: Whether the rule runs.
         share: Trials are judged once, at the first milestone at or past this share of the budget.
-        drop: Largest share of a group of peers that may be stopped (rounded down).
+        drop: Share of a group, by gradient norm from the top, that may be stopped (rounded down).
         min_cohort: Smallest group of peers that is judged.
         compare: ``effective_batch_size``: peers share it; ``cohort``: the whole cohort are peers.
         signals: ``both``: high norm and low loss (the paper); ``grad_norm``: the norm half alone.
@@ -98,73 +98,132 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A trial that the rule stops: a sentence and the numbers behind it."""
+    """Why the rule stops a trial: most of a sentence, and the numbers behind it."""
 
-    trial_id: str
     reason: str
     evidence: dict[str, Scalar]
 
 
-def weak_trials(rule: EarlyDynamicsRule, peers: Iterable[Peer], protected: set[str], target: str) -> dict[str, Finding]:
-    """Return the trials of one cohort that the rule stops at one milestone.
+class PeerGroups:
+    """The peers of one cohort at one milestone, in groups that may be compared; one judgement costs O(log n).
 
-    A peer is weak when its gradient norm is above the group's median and (``signals: both``) its loss is below
-    the group's median. Of the weak ones, at most ``floor(drop x group)`` are stopped, those with the
-    highest norm first; ties by trial id. Cost: one sort per group.
+    A peer is weak when its gradient norm is among the highest ``floor(drop x group)`` of its group and (``signals:
+    both``) its training loss is below the group's median. Ties by trial id. The best of a group is never weak.
 
     Args:
         rule: Parameters.
-        peers: All trials of the cohort that have arrived with finite dynamics.
-        protected: Trials that must not be stopped.
-        target: Name of the objective, for the reason.
     """
-    groups: dict[int, list[Peer]] = defaultdict(list)
-    for peer in peers:
-        if _has_learned(peer, rule.min_learned):
-            groups[peer.effective_batch_size if rule.compare == "effective_batch_size" else 0].append(peer)
-    found: dict[str, Finding] = {}
-    for group in groups.values():
-        if len(group) >= rule.min_cohort:
-            found.update(_weak_in_group(rule, group, protected, target))
-    return found
 
+    def __init__(self, rule: EarlyDynamicsRule) -> None:
+        self._rule = rule
+        self._peers: dict[str, Peer] = {}
+        self._groups: dict[int, _Group] = {}
 
-def _weak_in_group(rule: EarlyDynamicsRule, group: list[Peer], protected: set[str], target: str) -> dict[str, Finding]:
-    corrected = all(peer.dynamics.noise_corrected_grad_norm is not None for peer in group)
-    norms = {peer.trial_id: _norm(peer, corrected) for peer in group}
-    losses = {peer.trial_id: peer.dynamics.loss_mean for peer in group}
-    middle_norm, middle_loss = _median(list(norms.values())), _median(list(losses.values()))
-    best = min(group, key=lambda peer: (peer.key, peer.trial_id)).trial_id
-    weak = [
-        peer
-        for peer in group
-        if norms[peer.trial_id] > middle_norm and (rule.signals == "grad_norm" or losses[peer.trial_id] < middle_loss)
-    ]
-    weak.sort(key=lambda peer: (-norms[peer.trial_id], losses[peer.trial_id], peer.trial_id))
-    allowed = [peer for peer in weak if peer.trial_id != best and peer.trial_id not in protected]
-    signal = "noise-corrected gradient norm" if corrected else "gradient norm"
-    among = f"{len(group)} peers" + (
-        f" with effective batch size {group[0].effective_batch_size}" if rule.compare == "effective_batch_size" else ""
-    )
-    found: dict[str, Finding] = {}
-    for peer in allowed[: math.floor(rule.drop * len(group) + 1e-9)]:
-        norm, loss, dynamics = norms[peer.trial_id], losses[peer.trial_id], peer.dynamics
-        both = rule.signals == "both"
-        loss_half = f" and training loss {loss:.4g} below their median {middle_loss:.4g}" if both else ""
+    def add(self, peer: Peer) -> None:
+        """Take a trial in, or anew; one that has not learned or has no finite signals is no peer."""
+        self.remove(peer.trial_id)
+        if _has_learned(peer, self._rule.min_learned):
+            self._peers[peer.trial_id] = peer
+            self._groups.setdefault(self._group_of(peer), _Group()).add(peer)
+
+    def remove(self, trial_id: str) -> None:
+        """Take a trial out; unknown trials are ignored."""
+        peer = self._peers.pop(trial_id, None)
+        if peer is not None:
+            self._groups[self._group_of(peer)].remove(peer)
+
+    def weakness(self, trial_id: str, target: str) -> Finding | None:
+        """Return why a trial is weak among the peers that have arrived, or None.
+
+        Args:
+            trial_id: The trial.
+            target: Name of the objective, for the reason.
+        """
+        peer = self._peers.get(trial_id)
+        if peer is None:
+            return None
+        group, rule = self._groups[self._group_of(peer)], self._rule
+        allowed = math.floor(rule.drop * group.size + 1e-9)
+        if group.size < rule.min_cohort or allowed == 0 or group.best == trial_id:
+            return None
+        norm, cut_off, rank = group.norm_standing(peer, allowed)
+        loss, middle = peer.dynamics.loss_mean, group.median_loss
+        if rank > allowed or (rule.signals == "both" and not loss < middle):
+            return None
+        return self._finding(peer, group, target, norm, cut_off, rank)
+
+    def _group_of(self, peer: Peer) -> int:
+        return peer.effective_batch_size if self._rule.compare == "effective_batch_size" else 0
+
+    def _finding(self, peer: Peer, group: _Group, target: str, norm: float, cut_off: float, rank: int) -> Finding:
+        both, loss = self._rule.signals == "both", peer.dynamics.loss_mean
+        signal = "noise-corrected gradient norm" if group.corrected else "gradient norm"
+        same_batch = self._rule.compare == "effective_batch_size"
+        among = f"{group.size} peers" + (
+            f" with effective batch size {peer.effective_batch_size}" if same_batch else ""
+        )
+        loss_half = f", and its training loss {loss:.4g} is below their median {group.median_loss:.4g}" if both else ""
         reason = (
-            f"{signal} {norm:.4g} above the median {middle_norm:.4g}{loss_half} of {among}, over the last "
-            f"{dynamics.covered_samples:,.0f} samples; lower norm"
-            f"{' and higher loss' if both else ''} early is taken as better for {target}"
+            f"{signal} {norm:.4g} is number {rank} from the top of {among} (cut-off {cut_off:.4g}){loss_half}, over the "
+            f"last {peer.dynamics.covered_samples:,.0f} samples; a lower norm{' and a higher loss' if both else ''} "
+            f"early is taken as better for {target}"
         )
         evidence: dict[str, Scalar] = {
-            "signal": signal, "value": norm, "cut_off": middle_norm, "loss": loss, "loss_cut_off": middle_loss,
-            "direction": "lower norm, higher loss" if both else "lower norm", "target": target,
-            "window_samples": dynamics.window_samples, "peers": len(group), "compare": rule.compare,
-            "effective_batch_size": peer.effective_batch_size,
-            "norm_rank": 1 + sum(other < norm for other in norms.values()),
+            "signal": signal, "value": norm, "cut_off": cut_off, "norm_rank_from_top": rank, "loss": loss,
+            "loss_cut_off": group.median_loss, "direction": "lower norm, higher loss" if both else "lower norm",
+            "target": target, "window_samples": peer.dynamics.window_samples, "peers": group.size,
+            "compare": self._rule.compare, "effective_batch_size": peer.effective_batch_size,
         }  # fmt: skip
-        found[peer.trial_id] = Finding(peer.trial_id, reason, evidence)
-    return found
+        return Finding(reason, evidence)
+
+
+class _Group:
+    """Sorted lists of one group's signals and results."""
+
+    def __init__(self) -> None:
+        self._raw: list[tuple[float, str]] = []
+        self._corrected: list[tuple[float, str]] = []
+        self._losses: list[float] = []
+        self._results: list[tuple[Key, str]] = []
+
+    def add(self, peer: Peer) -> None:
+        insort(self._raw, (peer.dynamics.grad_norm_mean, peer.trial_id))
+        insort(self._losses, peer.dynamics.loss_mean)
+        insort(self._results, (peer.key, peer.trial_id))
+        if peer.dynamics.noise_corrected_grad_norm is not None:
+            insort(self._corrected, (peer.dynamics.noise_corrected_grad_norm, peer.trial_id))
+
+    def remove(self, peer: Peer) -> None:
+        del self._raw[bisect_left(self._raw, (peer.dynamics.grad_norm_mean, peer.trial_id))]
+        del self._losses[bisect_left(self._losses, peer.dynamics.loss_mean)]
+        del self._results[bisect_left(self._results, (peer.key, peer.trial_id))]
+        if peer.dynamics.noise_corrected_grad_norm is not None:
+            del self._corrected[bisect_left(self._corrected, (peer.dynamics.noise_corrected_grad_norm, peer.trial_id))]
+
+    @property
+    def size(self) -> int:
+        return len(self._raw)
+
+    @property
+    def corrected(self) -> bool:
+        """Whether every peer has a noise-corrected norm: only then is it compared."""
+        return len(self._corrected) == len(self._raw)
+
+    @property
+    def best(self) -> str:
+        return self._results[0][1]
+
+    @property
+    def median_loss(self) -> float:
+        half = self.size // 2
+        return self._losses[half] if self.size % 2 else (self._losses[half - 1] + self._losses[half]) / 2
+
+    def norm_standing(self, peer: Peer, allowed: int) -> tuple[float, float, int]:
+        """Return a peer's norm, the norm of the ``allowed``-th from the top, and the peer's rank from the top."""
+        ranked = self._corrected if self.corrected else self._raw
+        corrected = peer.dynamics.noise_corrected_grad_norm
+        norm = corrected if self.corrected and corrected is not None else peer.dynamics.grad_norm_mean
+        return norm, ranked[-allowed][0], len(ranked) - bisect_left(ranked, (norm, peer.trial_id))
 
 
 def _has_learned(peer: Peer, min_learned: float) -> bool:
@@ -172,14 +231,3 @@ def _has_learned(peer: Peer, min_learned: float) -> bool:
     finite = math.isfinite(dynamics.loss_mean) and math.isfinite(dynamics.grad_norm_mean)
     # NaN (no positive start) compares false: such a trial is no peer.
     return finite and is_judgeable(peer.key) and dynamics.loss_relative <= 1 - min_learned
-
-
-def _norm(peer: Peer, corrected: bool) -> float:
-    value = peer.dynamics.noise_corrected_grad_norm
-    return value if corrected and value is not None else peer.dynamics.grad_norm_mean
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -48,7 +48,6 @@ class StoppingEngine:
         self.window_samples = min(later - earlier for earlier, later in zip((0, *levels), levels, strict=False))
         self.trials: dict[str, TrialProgress] = {}
         self._judge = Judge(policy, levels, objective, self.trials)
-        self._dynamics_milestone = policy.dynamics_milestone(levels)
         self.decisions: list[Decision] = []
         self.events: list[Event] = []
         self._cohorts: dict[str, RungSystem] = {}
@@ -145,6 +144,8 @@ class StoppingEngine:
         self._changed.clear()
         settlement.open_ended(self._cohorts, idle_slots)
         settlement.idle(self._cohorts, idle_slots - runnable)
+        if idle_slots > 0 and runnable == 0 and not any(system.training for system in self._cohorts.values()):
+            settlement.stalled(self._cohorts)
         made = sorted(settlement.decisions, key=self._order)
         if made:
             self._log("settle", idle_slots=idle_slots, runnable=runnable)
@@ -160,12 +161,16 @@ class StoppingEngine:
         trial = self._trial(trial_id)
         if not trial.outcome.is_final:
             trial.outcome = Outcome.FAILED
-            self._system(trial.facts.cohort).end(trial_id, FAILED)
+            system = self._system(trial.facts.cohort)
+            system.end(trial_id, FAILED)
+            self._judge.note_gone(system, trial_id)
 
     def forget(self, trial_id: str) -> None:
         """Remove a trial as if it had never been announced; its decisions stay in `decisions`."""
         self._log("forget", trial_id=trial_id)
-        self._system(self._trial(trial_id).facts.cohort).forget(trial_id)
+        system = self._system(self._trial(trial_id).facts.cohort)
+        system.forget(trial_id)
+        self._judge.note_gone(system, trial_id)
         del self.trials[trial_id]
 
     # -- questions -------------------------------------------------------------------------------
@@ -272,8 +277,6 @@ class StoppingEngine:
         trial.scores = dict(scores) or trial.scores
         if features:
             trial.dynamics = features
-            if level_index == self._dynamics_milestone:
-                trial.judged_dynamics = features
 
     def _decide(
         self, trial: TrialProgress, level_index: int, key: Key, state: TrialState,
@@ -296,6 +299,7 @@ class StoppingEngine:
         if position < system.seats[trial_id].rung:
             return given or self._plain(trial, RUNGS, f"Goes on: already promoted from milestone {level_index + 1}.")
         entry = system.arrive(trial_id, position, key)
+        self._judge.note_arrival(system, position, entry)
         if given is not None:
             return given
         if self.policy.record:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.decisions import early_dynamics, reasons
 from orchestrator.decisions.cohort import RungSystem, Verdict
 from orchestrator.decisions.dynamics import EarlyDynamics
-from orchestrator.decisions.early_dynamics import Finding, Peer
+from orchestrator.decisions.early_dynamics import Finding, Peer, PeerGroups
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.policy import StoppingPolicy
 from orchestrator.decisions.rungs import Entry
@@ -18,7 +18,7 @@ RUNGS = "rungs"
 
 
 class Judge:
-    """Judges waiting trials; reads trials and rungs, changes neither.
+    """Judges waiting trials; reads trials and rungs, changes neither; keeps the peers of the early-dynamics rule.
 
     Args:
         policy: The rules.
@@ -32,24 +32,51 @@ class Judge:
     ) -> None:
         self._policy, self._objective, self._trials = policy, objective, trials
         self._dynamics_milestone = policy.dynamics_milestone(levels)
+        self._peers: dict[str, PeerGroups] = {}
+
+    def note_arrival(self, system: RungSystem, rung: int, entry: Entry) -> None:
+        """Take an arrival's early dynamics in where they are judged; must precede any decision on it."""
+        if self._judges_dynamics(system, rung):
+            trial = self._trials[entry.trial_id]
+            groups = self._peers.setdefault(system.name, PeerGroups(self._policy.early_dynamics))
+            groups.remove(entry.trial_id)
+            if trial.dynamics:
+                dynamics = EarlyDynamics.from_dict(trial.dynamics)
+                groups.add(Peer(entry.trial_id, trial.facts.effective_batch_size, dynamics, entry.key))
+
+    def note_gone(self, system: RungSystem, trial_id: str) -> None:
+        """Take out a trial that does not count any more."""
+        if system.name in self._peers:
+            self._peers[system.name].remove(trial_id)
 
     def certain(self, system: RungSystem, rung: int) -> list[Decision]:
         """Return decisions that no later arrival can change, promotions first, best first."""
-        verdicts = [verdict for verdict in system.certain(rung) if self._may_pass(system, rung, verdict)]
-        return self._decisions(system, rung, verdicts)
+        held_back = self._judges_dynamics(system, rung) and system.outstanding(rung) > 0
+        return [self.judge(system, rung, verdict) for verdict in system.certain(rung, stops_only=held_back)]
 
     def on_arrival(self, system: RungSystem, rung: int, entry: Entry) -> Decision:
         """Return the decision on a trial that has just arrived; PAUSE unless it is certain already."""
         verdict = system.certain_for(rung, entry) or self._asynchronous(system, rung, entry)
-        if verdict is not None and self._may_pass(system, rung, verdict):
-            return self._decisions(system, rung, [verdict])[0]
+        if verdict is not None and not self._waits_for_peers(system, rung, verdict):
+            return self.judge(system, rung, verdict)
         evidence = reasons.rung_evidence(system, rung, entry, self._objective)
         reason = reasons.pause_reason(system, rung, entry, self._objective)
         return self._decision(entry, system, Action.PAUSE, self._rule(system, rung), reason, evidence)
 
     def judge(self, system: RungSystem, rung: int, verdict: Verdict) -> Decision:
-        """Return the decision that follows from one verdict, with the trials that have arrived so far."""
-        return self._decisions(system, rung, [verdict])[0]
+        """Return the decision that follows from a verdict, once the early-dynamics rule has been asked too."""
+        entry = verdict.entry
+        evidence = reasons.rung_evidence(system, rung, entry, self._objective)
+        weak = self._weakness(system, rung, entry) if verdict.promote else None
+        if weak is not None:
+            where = f"in cohort {system.name} {reasons.place(system.rungs[rung])}"
+            facts = {"objective_value": evidence["value"], "objective_cut_off": evidence["cut_off"], **evidence}
+            reason = f"Stopped {where}: {weak.reason}."
+            return self._decision(entry, system, Action.STOP, early_dynamics.RULE, reason, {**facts, **weak.evidence})
+        action = Action.CONTINUE if verdict.promote else Action.STOP
+        reason = reasons.verdict_reason(system, rung, verdict, self._objective)
+        rule = self._rule(system, rung)
+        return self._decision(entry, system, action, rule, reason, {**evidence, "basis": verdict.basis})
 
     def recorded(self, system: RungSystem, rung: int, entry: Entry) -> Decision:
         """Return the CONTINUE of a sweep that only records."""
@@ -65,10 +92,10 @@ class Judge:
         verdict = system.open_ended(rung)
         return verdict if verdict is not None and verdict.entry.trial_id == entry.trial_id else None
 
-    def _may_pass(self, system: RungSystem, rung: int, verdict: Verdict) -> bool:
-        """Hold promotions back until all peers of the early-dynamics rule have arrived (if anyone knows how many)."""
-        waits_for_peers = self._judges_dynamics(system, rung) and verdict.basis in ("top", "quota")
-        return not (verdict.promote and waits_for_peers and system.outstanding(rung) > 0)
+    def _waits_for_peers(self, system: RungSystem, rung: int, verdict: Verdict) -> bool:
+        # Where it is known how many come, the early-dynamics rule judges with all of them, whatever their order.
+        known = verdict.promote and verdict.basis in ("top", "quota")
+        return known and self._judges_dynamics(system, rung) and system.outstanding(rung) > 0
 
     def _judges_dynamics(self, system: RungSystem, rung: int) -> bool:
         return system.rungs[rung].index == self._dynamics_milestone
@@ -76,34 +103,13 @@ class Judge:
     def _rule(self, system: RungSystem, rung: int) -> str:
         return early_dynamics.RULE if system.rungs[rung].reduction_factor is None else RUNGS
 
-    def _decisions(self, system: RungSystem, rung: int, verdicts: Sequence[Verdict]) -> list[Decision]:
-        promoting = any(verdict.promote for verdict in verdicts)
-        weak = self._weak(system, rung) if promoting and self._judges_dynamics(system, rung) else {}
-        return [self._from_verdict(system, rung, verdict, weak.get(verdict.entry.trial_id)) for verdict in verdicts]
-
-    def _weak(self, system: RungSystem, rung: int) -> dict[str, Finding]:
-        here = system.rungs[rung]
-        peers = [
-            Peer(entry.trial_id, trial.facts.effective_batch_size, EarlyDynamics.from_dict(features), entry.key)
-            for entry in here.entries.values()
-            if (features := (trial := self._trials[entry.trial_id]).judged_dynamics)
-        ]
-        best = here.best()
-        protected = system.quota_set(rung) | ({best.trial_id} if best is not None else set())
-        return early_dynamics.weak_trials(self._policy.early_dynamics, peers, protected, self._objective.label)
-
-    def _from_verdict(self, system: RungSystem, rung: int, verdict: Verdict, weak: Finding | None) -> Decision:
-        entry = verdict.entry
-        evidence = reasons.rung_evidence(system, rung, entry, self._objective)
-        if verdict.promote and weak is not None:
-            where = f"in cohort {system.name} {reasons.place(system.rungs[rung])}"
-            facts = {"objective_value": evidence["value"], **{k: v for k, v in evidence.items() if k != "value"}}
-            reason = f"Stopped {where}: {weak.reason}."
-            return self._decision(entry, system, Action.STOP, early_dynamics.RULE, reason, {**facts, **weak.evidence})
-        action = Action.CONTINUE if verdict.promote else Action.STOP
-        reason = reasons.verdict_reason(system, rung, verdict, self._objective)
-        rule = self._rule(system, rung)
-        return self._decision(entry, system, action, rule, reason, {**evidence, "basis": verdict.basis})
+    def _weakness(self, system: RungSystem, rung: int, entry: Entry) -> Finding | None:
+        if not self._judges_dynamics(system, rung):
+            return None
+        found = self._peers[system.name].weakness(entry.trial_id, self._objective.label)
+        if found is None or system.rungs[rung].rank(entry) == 1 or system.kept_by_quota(rung, entry):
+            return None
+        return found
 
     def _decision(
         self, entry: Entry, system: RungSystem, action: Action, rule: str, reason: str, evidence: reasons.Evidence

@@ -55,15 +55,18 @@ def verdict_reason(system: RungSystem, rung: int, verdict: Verdict, objective: O
     facts = rung_evidence(system, rung, entry, objective)
     where, places = standing(system, rung, entry, objective), facts["places"]
     cut = facts["cut_off"]
-    best = f"the best {places} go on" + (f" (cut-off {cut:.4g})" if isinstance(cut, float) else "")
+    more = facts["outstanding"]
+    best = f"the best {places} " + (f"of up to {here.size + int(more)} " if more else "") + "go on"
+    if isinstance(cut, float):
+        best += f" (cut-off {'so far ' if more else ''}{cut:.4g})"
     if verdict.basis == "unjudgeable":
         return f"Stopped: {objective.label} is not a finite number {place(here)}, so the trial ranks last in cohort {system.name}."
     if verdict.basis == "cut":
         return f"Stopped: {where}; {best}."
     if verdict.basis == "quota":
         return (
-            f"Goes on: {where}, outside the best {places}, but it is among the {system.quota} best of method "
-            f"{entry.method}, {_open_side(system, rung, entry.method)}."
+            f"Goes on: {where}, outside the best {places}, but it is "
+            f"{'the best' if system.quota == 1 else f'among the {system.quota} best'} of method {entry.method}, {_open_side(system, rung, entry.method)}."
         )
     if verdict.basis == "async":
         return f"Goes on: {where}, within the best one in {here.reduction_factor or 1:g} so far; more trials may come."

@@ -90,8 +90,8 @@ class Rung:
 
     def places(self, size: float) -> int:
         """Return how many of ``size`` trials go on."""
-        if self.reduction_factor is None or math.isinf(size):
-            return int(size) if math.isfinite(size) else self.size
+        if self.reduction_factor is None:
+            return int(size)
         # The tiny margin keeps 11 / 1.1 from rounding up to 11.
         return math.ceil(size / self.reduction_factor - 1e-9)
 
@@ -154,15 +154,6 @@ class Rung:
         """Return the best finite result, of one method or of all; None when there is none."""
         ranked = self._ranked if method is None else self._ranked_by_method.get(method, [])
         return self.entries[ranked[0][1]] if ranked else None
-
-    def best_of_method(self, method: str, count: int) -> list[Entry]:
-        """Return the ``count`` best finite results of a method."""
-        return [self.entries[trial_id] for _, trial_id in self._ranked_by_method.get(method, [])[:count]]
-
-    @property
-    def methods(self) -> list[str]:
-        """Methods with a finite result, in order of their first arrival."""
-        return [method for method, ranked in self._ranked_by_method.items() if ranked]
 
     def cut_off(self, places: int) -> Key:
         """Return the key of the last place that goes on; `WORST` when fewer finite results have arrived."""

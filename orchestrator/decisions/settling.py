@@ -39,15 +39,25 @@ class Settlement:
                 while self.promotions < slots and (verdict := system.open_ended(rung)) is not None:
                     self._take(self._judge.judge(system, rung, verdict))
 
+    def stalled(self, systems: Mapping[str, RungSystem]) -> None:
+        """Judge every waiting trial as if its cohort were closed: nothing trains and nothing can start.
+
+        Who has not come by now comes, if at all, after these trials: an open-ended cohort goes on in waves.
+        """
+        for system in systems.values():
+            system.presumed_complete = True
+        self.certain(systems.values())
+        for system in systems.values():
+            system.presumed_complete = False
+
     def idle(self, systems: Mapping[str, RungSystem], slots: int) -> None:
         """Give slots that would stay idle to the waiting trials whose promotion is nearest to certain."""
         while self.promotions < slots:
-            nothing_trains = not any(system.training for system in systems.values())
             offers = [
                 (offer[0], rung, offer[1].entry.place, system, offer[1])
                 for system in systems.values()
                 for rung in system.waiting_rungs()
-                if (offer := system.idle_candidate(rung, last_resort=nothing_trains)) is not None
+                if (offer := system.idle_candidate(rung)) is not None
             ]
             if not offers:
                 return

@@ -36,11 +36,7 @@ class TrialFacts:
 
 @dataclass(slots=True)
 class TrialProgress:
-    """Where a trial stands; ``milestone`` is the last one observed, -1 before the first.
-
-    ``judged_dynamics`` are those of the milestone where the early-dynamics rule judges: an asynchronous
-    promotion may carry a trial past it before its peers arrive.
-    """
+    """Where a trial stands; ``milestone`` is the last one observed, -1 before the first."""
 
     facts: TrialFacts
     outcome: Outcome = Outcome.PENDING
@@ -48,5 +44,4 @@ class TrialProgress:
     samples_seen: int = 0
     scores: Mapping[str, float] = field(default_factory=dict)
     dynamics: Dynamics = field(default_factory=dict)
-    judged_dynamics: Dynamics = field(default_factory=dict)
     last: Decision | None = None

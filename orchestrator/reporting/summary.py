@@ -77,6 +77,7 @@ def cost_lines(result: SweepResult) -> list[str]:
         lines.append(f"Tracking  {waiting:.0f} KiB wait for the server; run the same command to deliver them")
     if result.ui_command:
         lines.append(f"MLflow UI  {result.ui_command}")
+        lines.append(f"Sweep page  {result.ui_address}")
     return lines
 
 

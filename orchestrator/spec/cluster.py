@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from orchestrator.errors import SpecError, nearest
-from orchestrator.spec.loading import read_yaml
+from orchestrator.spec.complaints import Source, explain, refuse_booleans
+from orchestrator.spec.yaml_text import read_yaml
 
 PROFILE_FOLDERS = (Path("clusters"), Path(__file__).resolve().parents[2] / "clusters")
 
@@ -40,24 +41,26 @@ def load_cluster(name: str, address: str | None = None) -> ClusterProfile:
     """
     if address is not None:
         return ClusterProfile(kind="existing", address=address)
-    if name == "local":
-        return ClusterProfile(kind="local")
     file = _find(name)
-    values, _ = read_yaml(file)
+    if file is None:
+        return ClusterProfile(kind="local")
+    values, lines = read_yaml(file)
+    source = Source(str(file), lines)
+    refuse_booleans(values, ClusterProfile, source)
     try:
         return ClusterProfile.model_validate(values)
     except ValidationError as error:
-        detail = error.errors()[0]
-        field = ".".join(map(str, detail["loc"]))
-        mend = nearest(field, ClusterProfile.model_fields) if detail["type"] == "extra_forbidden" else ""
-        raise SpecError(str(file), field, detail["input"] if field else None, detail["msg"], mend) from None
+        raise explain(error, values, source, ClusterProfile) from None
 
 
-def _find(name: str) -> Path:
-    candidates = [Path(name), *(folder / f"{name}.yaml" for folder in PROFILE_FOLDERS)]
+def _find(name: str) -> Path | None:
+    """Return a profile's file; None for the profile ``local`` where no file describes it."""
+    candidates = [*(folder / f"{name}.yaml" for folder in PROFILE_FOLDERS), Path(name)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    known = sorted({path.stem for folder in PROFILE_FOLDERS for path in folder.glob("*.yaml")})
-    raise SpecError("cluster", value=name, rule="there is no such cluster profile",
-                    mend=nearest(name, known) or f"known: {', '.join(known)}, or give a file")  # fmt: skip
+    if name == "local":
+        return None
+    known = sorted({"local", *(path.stem for folder in PROFILE_FOLDERS for path in folder.glob("*.yaml"))})
+    raise SpecError("", "cluster", name, "there is no such cluster profile",
+                    nearest(name, known) or f"known: {', '.join(known)}, or give a file")  # fmt: skip

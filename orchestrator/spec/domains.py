@@ -29,6 +29,10 @@ class Fixed:
         """Return the only value."""
         return (self.value,)
 
+    def size(self) -> int:
+        """Return 1."""
+        return 1
+
     def at(self, unit: float) -> Any:
         """Return the only value, whatever ``unit`` is."""
         return self.value
@@ -63,6 +67,10 @@ class Choice:
         """Return all values in the order written."""
         return self.values
 
+    def size(self) -> int:
+        """Return how many values there are."""
+        return len(self.values)
+
     def at(self, unit: float) -> Any:
         """Return the value at ``unit`` in [0, 1)."""
         return self.values[min(int(unit * len(self.values)), len(self.values) - 1)]
@@ -80,10 +88,12 @@ class Choice:
 class Uniform:
     """A real number in [low, high], uniform or log-uniform, optionally rounded to a multiple of ``quantum``.
 
-    ``points`` is how many values a grid takes (evenly spaced, ends included).
+    ``points`` is how many values a grid takes (evenly spaced, ends included); without it, a grid takes every
+    multiple of ``quantum``.
 
     Raises:
-        ValueError: If low > high, a log range reaches 0, or ``points`` or ``quantum`` is not positive.
+        ValueError: If low > high, a log range reaches 0, ``points`` or ``quantum`` is not positive, or no multiple
+            of ``quantum`` lies in the range.
     """
 
     low: float
@@ -99,13 +109,19 @@ class Uniform:
             raise ValueError(f"a range needs low <= high, got [{self.low:g}, {self.high:g}]; swap the two numbers")
         if self.log and self.low <= 0:
             raise ValueError(f"a log_uniform range must lie above 0, got low = {self.low:g}")
-        if self.quantum is not None and self.quantum <= 0:
-            raise ValueError(f"quantum must be > 0, got {self.quantum:g}")
+        if self.quantum is not None:
+            if not (math.isfinite(self.quantum) and self.quantum > 0):
+                raise ValueError(f"quantum must be > 0, got {self.quantum:g}")
+            if self._multiples[0] > self._multiples[1]:
+                raise ValueError(f"[{self.low:g}, {self.high:g}] holds no multiple of quantum {self.quantum:g}")
         if self.points is not None and self.points < 1:
             raise ValueError(f"points must be >= 1, got {self.points}")
 
     def grid(self) -> tuple[float, ...] | None:
-        """Return ``points`` values, or None where ``points`` is not given."""
+        """Return ``points`` values, every multiple of ``quantum``, or None where neither is given."""
+        if self.points is None and self.quantum is not None:
+            first, last = self._multiples
+            return tuple(self._multiple(index) for index in range(first, last + 1))
         if self.points is None:
             return (self.low,) if self.low == self.high else None
         if self.points == 1:
@@ -117,10 +133,27 @@ class Uniform:
         """Map ``unit`` in [0, 1] to the range (in log space where asked)."""
         return self._scaled(unit)
 
+    def snap(self, value: float) -> float:
+        """Return the value of this domain that is nearest to a number."""
+        if self.quantum is not None:
+            first, last = self._multiples
+            return self._multiple(min(max(round(value / self.quantum), first), last))
+        # Four significant digits are finer than any learning-rate effect and keep names and grids readable.
+        return min(max(float(f"{value:.4g}"), self.low), self.high)
+
+    def size(self) -> int | None:
+        """Return how many values there are; None for a continuous range."""
+        if self.quantum is None:
+            return 1 if self.low == self.high else None
+        return self._multiples[1] - self._multiples[0] + 1
+
     def contains(self, value: Any) -> bool:
-        """Whether ``value`` lies in the range, up to rounding."""
+        """Whether ``value`` lies in the range (and is a multiple of ``quantum``), up to rounding."""
+        if not isinstance(value, (int, float)):
+            return False
         slack = 1e-9 * max(abs(self.low), abs(self.high))
-        return isinstance(value, (int, float)) and self.low - slack <= value <= self.high + slack
+        inside = self.low - slack <= value <= self.high + slack
+        return inside and (self.quantum is None or math.isclose(self.snap(value), value, abs_tol=slack))
 
     def to_yaml(self) -> Any:
         """Return the domain as it would be written in YAML."""
@@ -133,10 +166,19 @@ class Uniform:
             value = math.exp(math.log(self.low) + unit * (math.log(self.high) - math.log(self.low)))
         else:
             value = self.low + unit * (self.high - self.low)
-        if self.quantum is not None:
-            value = round(value / self.quantum) * self.quantum
-        # Four significant digits are finer than any learning-rate effect and keep names and grids readable.
-        return min(max(float(f"{value:.4g}"), self.low), self.high)
+        return self.snap(value)
+
+    @property
+    def _multiples(self) -> tuple[int, int]:
+        """The first and the last multiple of ``quantum`` in the range, as factors."""
+        assert self.quantum is not None
+        # 0.3 / 0.1 is 2.9999999999999996: rounding noise must not lose an end.
+        low, high = self.low / self.quantum, self.high / self.quantum
+        return math.ceil(low - 1e-9 * abs(low)), math.floor(high + 1e-9 * abs(high))
+
+    def _multiple(self, factor: int) -> float:
+        assert self.quantum is not None
+        return float(f"{factor * self.quantum:.12g}")
 
 
 @dataclass(frozen=True)
@@ -164,17 +206,30 @@ class Integer:
         """Return every value."""
         return tuple(range(self.low, self.high + 1, self.step))
 
+    def size(self) -> int:
+        """Return how many values there are."""
+        return (self.high - self.low) // self.step + 1
+
     def at(self, unit: float) -> int:
         """Map ``unit`` in [0, 1) to a value."""
         if self.log:
             raw = math.exp(math.log(self.low) + unit * (math.log(self.high + self.step) - math.log(self.low)))
         else:
             raw = self.low + unit * (self.high + self.step - self.low)
-        return self.low + min(int(raw - self.low) // self.step, (self.high - self.low) // self.step) * self.step
+        return self.snap(int(raw))
+
+    def snap(self, value: int) -> int:
+        """Return the largest value of this domain up to a number (the lowest value below that)."""
+        return self.low + min(max(0, value - self.low) // self.step, self.size() - 1) * self.step
 
     def contains(self, value: Any) -> bool:
         """Whether ``value`` is one of the values."""
-        return isinstance(value, int) and self.low <= value <= self.high and (value - self.low) % self.step == 0
+        return (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and self.low <= value <= self.high
+            and (value - self.low) % self.step == 0
+        )
 
     def to_yaml(self) -> Any:
         """Return the domain as it would be written in YAML."""
@@ -223,7 +278,10 @@ def _parse_mapping(value: Mapping[str, Any]) -> Domain:
     if kind == "integer":
         _allow(kind, options, ("step", "log"))
         step = _whole("step", options.get("step", 1))
-        return Integer(_whole("low", low), _whole("high", high), step, bool(options.get("log", False)))
+        log = options.get("log", False)
+        if not isinstance(log, bool):
+            raise ValueError(f"log must be true or false, got {log!r}")
+        return Integer(_whole("low", low), _whole("high", high), step, log)
     _allow(kind, options, ("quantum", "points"))
     quantum = None if options.get("quantum") is None else _number("quantum", options["quantum"])
     points = None if options.get("points") is None else _whole("points", options["points"])
@@ -255,7 +313,7 @@ def _number(name: str, value: Any) -> float:
 
 def _whole(name: str, value: Any) -> int:
     number = _number(name, value)
-    if number != int(number):
+    if not math.isfinite(number) or number != int(number):
         raise ValueError(f"{name} must be a whole number, got {value!r}")
     return int(number)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -34,6 +35,20 @@ def grid_configs(space: SearchSpace, samples: int, where: str = "sweep file") ->
         for values in itertools.product(*columns):
             configs.append(build_config(method, dict(zip(names, values, strict=True)), samples))
     return list(with_repeats(configs, space.repeats))
+
+
+def count_configs(space: SearchSpace) -> int | None:
+    """Return how many configurations (repeats counted) a searcher can draw; None for a continuous space.
+
+    A range with ``points`` counts as continuous: only the grid searcher keeps to its points.
+    """
+    total = 0
+    for method in space.method:
+        sizes = [domain.size() for domain in space.dimensions(method).values()]
+        if None in sizes:
+            return None
+        total += math.prod(size for size in sizes if size is not None)
+    return total * space.repeats
 
 
 def with_repeats(configs: Sequence[TrialConfig], repeats: int) -> Iterator[TrialConfig]:

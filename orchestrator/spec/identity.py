@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from orchestrator.records import TrialConfig
+
+_SHORT = {"weight_decay": "wd", "clip_norm": "clip", "beta1": "b1-", "beta2": "b2-", "epsilon": "eps"}
 
 
 def canonical_json(value: Any) -> str:
@@ -30,22 +32,35 @@ def trial_fingerprint(config: TrialConfig) -> str:
     return digest(config.as_dict(), 10)
 
 
-def trial_name(config: TrialConfig) -> str:
-    """Return what a trial is called in tables and in MLflow, e.g. ``lora r16 lr3e-4 ebs64 s0``."""
-    options = " ".join(_option(key, value) for key, value in sorted(config.method_options.items()))
-    parts = [config.method, options, f"lr{short_number(config.learning_rate)}", f"ebs{config.effective_batch_size}"]
-    if config.schedule != "constant":
+def trial_name(config: TrialConfig, varied: Collection[str] = ()) -> str:
+    """Return what a trial is called in tables and in MLflow, e.g. ``lora r16 lr3e-4 ebs64 s0``.
+
+    Args:
+        config: The configuration.
+        varied: Dimensions that differ within the sweep (names as in `SearchSpace.dimensions`); besides
+            method, rank, learning rate, effective batch size and seed only these are shown.
+    """
+    options = {key: value for key, value in config.method_options.items() if key == "r" or f"option.{key}" in varied}
+    parts = [config.method, *(_option(key, options[key]) for key in sorted(options))]
+    parts += [f"lr{short_number(config.learning_rate)}", f"ebs{config.effective_batch_size}"]
+    if "schedule" in varied:
         parts.append(config.schedule)
-    if config.warmup_amount:
+    if "warmup" in varied:
         parts.append(f"warm{config.warmup_unit[0]}{short_number(config.warmup_amount)}")
-    if config.data_strategy != "stacked":
+    if "data_strategy" in varied:
         parts.append(config.data_strategy)
-    return " ".join(part for part in [*parts, f"s{config.seed}"] if part)
+    for name, short in _SHORT.items():
+        if name in varied:
+            value = getattr(config, name)
+            parts.append(f"{short}{value if value is None else short_number(value)}")
+    return " ".join([*parts, f"s{config.seed}"])
 
 
 def short_number(value: float) -> str:
-    """Return a number as short as it stays exact to three digits: 3e-4, 0.05, 64."""
-    if value == 0 or 0.01 <= abs(value) < 10_000:
+    """Return a number as short as it stays exact to three digits (whole numbers to six): 3e-4, 0.05, 64, 2048."""
+    if abs(value) < 1_000_000 and value == int(value):
+        return str(int(value))
+    if 0.01 <= abs(value) < 1000:
         return f"{value:.3g}"
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"

@@ -6,16 +6,17 @@ them, `build_config` turns one value per dimension into a `TrialConfig`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from orchestrator.errors import nearest
+from orchestrator.errors import SpecError, nearest
 from orchestrator.records import TrialConfig
-from orchestrator.spec.catalogue import METHODS, check_options, default_learning_rate_range
+from orchestrator.spec.catalogue import check_options, default_learning_rate_range, method_info
 from orchestrator.spec.domains import KINDS, Domain, DomainField, Fixed, Integer, Uniform
-from orchestrator.spec.schedules import SCHEDULES
+from orchestrator.spec.schedules import SCHEDULES, check_schedule
 
 WARMUP_UNITS = ("steps", "samples", "ratio")
 DATA_STRATEGIES = ("stacked", "phased")
@@ -44,8 +45,13 @@ def _method_table(value: Any) -> Any:
     return value
 
 
-RecordDomain = Annotated[DomainField, BeforeValidator(_wrap_mapping)]
-MethodTable = Annotated[dict[str, dict[str, DomainField]], BeforeValidator(_method_table)]
+RecordDomain = Annotated[
+    DomainField, BeforeValidator(_wrap_mapping, json_schema_input_type=DomainField | dict[str, str | float])
+]
+MethodTable = Annotated[
+    dict[str, dict[str, DomainField]],
+    BeforeValidator(_method_table, json_schema_input_type=str | list[str] | dict[str, dict[str, DomainField] | None]),
+]
 
 
 class SearchSpace(BaseModel):
@@ -86,11 +92,11 @@ class SearchSpace(BaseModel):
         if not methods:
             raise ValueError("name at least one method, for example: method: [full, lora]")
         for name, body in methods.items():
-            if name not in METHODS:
-                mend = nearest(name, METHODS)
-                raise ValueError(f"unknown method '{name}'; {mend or 'see: orchestrate methods'}")
-            check_options(name, {key: _sample_of(domain) for key, domain in body.items() if key != "learning_rate"})
-            _check_members(f"{name}.learning_rate", body.get("learning_rate", Fixed("auto")), _is_learning_rate)
+            try:
+                method_info(name)
+            except SpecError as error:
+                raise SpecError("", name, None, error.rule, error.mend) from None
+            _check_method(name, body)
         return methods
 
     @field_validator("effective_batch_size", "seed")
@@ -102,7 +108,7 @@ class SearchSpace(BaseModel):
     @field_validator("learning_rate")
     @classmethod
     def _learning_rates(cls, domain: Domain) -> Domain:
-        return _check_members("learning_rate", domain, _is_learning_rate)
+        return _check_learning_rates(domain)
 
     @field_validator("beta1", "beta2")
     @classmethod
@@ -139,11 +145,16 @@ class SearchSpace(BaseModel):
     @classmethod
     def _schedules(cls, domain: Domain) -> Domain:
         for value in _members(domain):
-            name, _ = read_schedule(value)
+            name, options = read_schedule(value)
             if name not in SCHEDULES:
-                raise ValueError(
-                    f"unknown schedule {name!r}; one of {', '.join(SCHEDULES)}. {nearest(name, SCHEDULES)}"
-                )
+                mend = nearest(name, SCHEDULES) or f"known: {', '.join(SCHEDULES)}"
+                raise ValueError(f"there is no schedule {name!r}; {mend}")
+            unknown = next((key for key in options if key not in SCHEDULES[name]), None)
+            if unknown is not None:
+                known = ", ".join(SCHEDULES[name])
+                mend = nearest(unknown, SCHEDULES[name]) or (f"it takes {known}" if known else "it takes no options")
+                raise ValueError(f"schedule {name!r} has no option {unknown!r}; {mend}")
+            check_schedule(name, options)
         return domain
 
     @field_validator("warmup")
@@ -159,22 +170,32 @@ class SearchSpace(BaseModel):
             return self
         for name in self.method:
             low, high = default_learning_rate_range(name)
-            domain = self.learning_rate_of(name)
-            for value in _members(domain):
+            field = f"method.{name}.learning_rate" if _own_learning_rate(self.method[name]) else "learning_rate"
+            for value in _members(self.learning_rate_of(name)):
                 if not low / LEARNING_RATE_SLACK <= value <= high * LEARNING_RATE_SLACK:
-                    raise ValueError(
-                        f"learning rate {value:g} is not one for method '{name}' (known to use {low:g} to {high:g}); "
-                        "correct it, or set search_space.any_learning_rate: true"
-                    )
+                    raise SpecError(
+                        "", field, value, f"this is no learning rate for method '{name}', known to use {low:g} to {high:g}",
+                        "correct it, or set search_space.any_learning_rate: true",
+                    )  # fmt: skip
         return self
 
     def learning_rate_of(self, method: str) -> Domain:
         """Return the domain of a method's learning rate: its own, else the shared one, else the method's default."""
-        for domain in (self.method[method].get("learning_rate", Fixed("auto")), self.learning_rate):
-            if domain != Fixed("auto"):
+        for domain in (_own_learning_rate(self.method[method]), self.learning_rate):
+            if domain is not None and domain != Fixed("auto"):
                 return domain
         low, high = default_learning_rate_range(method)
         return Uniform(low, high, log=True, points=5)
+
+    @property
+    def varied(self) -> frozenset[str]:
+        """Names of the dimensions that differ between trials, whatever the method."""
+        return frozenset(
+            name
+            for method in self.method
+            for name, domain in self.dimensions(method).items()
+            if not isinstance(domain, Fixed)
+        )
 
     def dimensions(self, method: str) -> dict[str, Domain]:
         """Return the domains that make up a configuration of ``method``, in a fixed order.
@@ -235,7 +256,11 @@ def read_schedule(value: Any) -> tuple[str, dict[str, float]]:
     if isinstance(value, str):
         return value, {}
     if isinstance(value, Mapping) and isinstance(value.get("name"), str):
-        return value["name"], {key: float(entry) for key, entry in value.items() if key != "name"}
+        options = {key: entry for key, entry in value.items() if key != "name"}
+        wrong = next((key for key, entry in options.items() if not _real(entry)), None)
+        if wrong is not None:
+            raise ValueError(f"option {wrong} of a schedule must be a number, got {options[wrong]!r}")
+        return value["name"], {key: float(entry) for key, entry in options.items()}
     raise ValueError(f"a schedule is a name ({', '.join(SCHEDULES)}) or {{name: ..., OPTION: ...}}, got {value!r}")
 
 
@@ -245,15 +270,15 @@ def read_warmup(value: Any) -> tuple[str, float]:
     Raises:
         ValueError: If it is neither 0 nor a mapping with one unit, or the amount is out of range.
     """
-    rule = "a warm-up is 0, {steps: n}, {samples: n} or {ratio: share below 1}"
+    rule = "a warm-up is 0, {steps: n}, {samples: n} (whole numbers) or {ratio: share below 1}"
     if _real(value) and value == 0:
         return "steps", 0.0
     if not isinstance(value, Mapping) or len(value) != 1:
         raise ValueError(f"{rule}, got {value!r}")
     unit, amount = next(iter(value.items()))
     if unit not in WARMUP_UNITS:
-        raise ValueError(f"{rule}, got {value!r}. {nearest(str(unit), WARMUP_UNITS)}")
-    if not _real(amount) or amount < 0 or (unit == "ratio" and amount >= 1):
+        raise ValueError(f"{rule}, got {value!r}; {nearest(str(unit), WARMUP_UNITS)}".rstrip("; "))
+    if not _real(amount) or amount < 0 or (amount >= 1 if unit == "ratio" else amount != int(amount)):
         raise ValueError(f"{rule}, got {value!r}")
     return unit, float(amount)
 
@@ -265,13 +290,36 @@ def _members(domain: Domain) -> Iterable[Any]:
     return domain.grid()
 
 
-def _sample_of(domain: Domain) -> Any:
-    return next(iter(_members(domain)))
+def _own_learning_rate(body: Mapping[str, Domain]) -> Domain | None:
+    domain = body.get("learning_rate")
+    return None if domain == Fixed("auto") else domain
 
 
-def _check_members(
-    name: str, domain: Domain, accept: Callable[[Any], bool], rule: str = "a number > 0, or auto"
-) -> Domain:
+def _check_method(name: str, body: Mapping[str, Domain]) -> None:
+    """Check a method's own domains: every value of each, the others at their first value."""
+    domains = {key: domain for key, domain in body.items() if key != "learning_rate"}
+    firsts = {key: next(iter(_members(domain))) for key, domain in domains.items()}
+    check_options(name, firsts)
+    for key, domain in domains.items():
+        # The point inside tells a range of real numbers from one whose ends happen to be whole.
+        inside = (domain.at(0.37),) if isinstance(domain, Uniform) else ()
+        for value in (*_members(domain), *inside):
+            check_options(name, {**firsts, key: value})
+    own = body.get("learning_rate")
+    if own is not None:
+        try:
+            _check_learning_rates(own)
+        except ValueError as error:
+            raise SpecError("", f"{name}.learning_rate", own.to_yaml(), str(error)) from None
+
+
+def _check_learning_rates(domain: Domain) -> Domain:
+    if domain == Fixed("auto"):
+        return domain
+    return _check_members("learning_rate", domain, lambda v: _real(v) and v > 0, "a number > 0, or auto alone")
+
+
+def _check_members(name: str, domain: Domain, accept: Callable[[Any], bool], rule: str) -> Domain:
     for value in _members(domain):
         if not accept(value):
             raise ValueError(f"{name} must be {rule}, got {value!r}")
@@ -281,17 +329,14 @@ def _check_members(
 def _check_names(name: str, domain: Domain, known: tuple[str, ...]) -> Domain:
     for value in _members(domain):
         if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}. {nearest(str(value), known)}")
+            mend = nearest(str(value), known)
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}" + (f"; {mend}" if mend else ""))
     return domain
 
 
 def _real(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _whole(value: Any, low: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= low
-
-
-def _is_learning_rate(value: Any) -> bool:
-    return value == "auto" or (_real(value) and value > 0)

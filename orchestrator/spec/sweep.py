@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from orchestrator.errors import nearest
+from orchestrator.errors import SpecError, nearest
 from orchestrator.settings import DataSettings, EvaluationSet, ModelSettings, TrainingSettings, TrialSetup
 from orchestrator.spec.identity import digest
 from orchestrator.spec.search_space import SearchSpace
@@ -18,7 +18,7 @@ SearcherKind = Literal["grid", "random", "sobol", "tpe", "gp", "nsga2"]
 class Closed(BaseModel):
     """Base of all models here: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _as_path(value: Any) -> Any:
@@ -191,17 +191,22 @@ class SweepSpec(Closed):
 
     name: str = Field(description="Name; also its folder in the storage.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     description: str = Field(default="", description="Free text, shown in MLflow.")
-    model: Annotated[ModelSettings, BeforeValidator(_as_path)] = Field(description="Base model (a path is enough).")
+    model: Annotated[ModelSettings, BeforeValidator(_as_path, json_schema_input_type=str | ModelSettings)] = Field(
+        description="Base model (a path is enough)."
+    )
     data: DataSettings = Field(description="Training data.")
     evaluation: list[EvaluationSet] = Field(
         default_factory=lambda: [EvaluationSet(name="eval")], description="Named evaluation sets."
     )
-    objective: Annotated[ObjectiveSpec, BeforeValidator(_as_metric)] = Field(
-        default_factory=ObjectiveSpec, description="What best means (a metric name is enough; then lower is better)."
+    objective: Annotated[ObjectiveSpec, BeforeValidator(_as_metric, json_schema_input_type=str | ObjectiveSpec)] = (
+        Field(
+            default_factory=ObjectiveSpec,
+            description="What best means (a metric name is enough; then lower is better).",
+        )
     )
     search_space: SearchSpace = Field(description="What is searched.")
-    searcher: Annotated[SearcherSpec, BeforeValidator(_as_kind)] = Field(
-        default_factory=SearcherSpec, description="How configurations are proposed (a kind is enough)."
+    searcher: Annotated[SearcherSpec, BeforeValidator(_as_kind, json_schema_input_type=SearcherKind | SearcherSpec)] = (
+        Field(default_factory=SearcherSpec, description="How configurations are proposed (a kind is enough).")
     )
     budget: Budget = Field(default_factory=Budget, description="How much may be spent.")
     milestones: list[float] = Field(
@@ -235,47 +240,55 @@ class SweepSpec(Closed):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> SweepSpec:
-        metrics = self.metrics
-        for metric in self.judged_metrics:
-            if metric not in metrics:
-                raise ValueError(
-                    f"no evaluation set gives the metric '{metric}'; available: {', '.join(metrics)}. "
-                    f"{nearest(metric, metrics)}"
-                )
-        if self.data.held_out == 0 and any(entry.data == "held_out" for entry in self.evaluation):
-            raise ValueError("an evaluation set reads held_out, but data.held_out is 0; give a share, count or source")
-        strategies = self.search_space.data_strategy.grid() or ()
-        if "phased" in strategies and len(self.data.phases) < 2:
-            raise ValueError("data_strategy phased needs at least two data.phases")
-        if not self.data.train and not self.data.phases:
-            raise ValueError("data.train is missing; give a file, folder, hub id or testbed:sft")
-        missing = [level for level in self.stopping.rungs.levels if level not in self.milestones]
-        if missing:
-            raise ValueError(f"rung level {missing[0]:g} is not among the milestones {self.milestones}")
-        rungs_used = self.stopping.rungs.enabled and len(self.milestones) > 1
-        at_end = {f"{entry.name}/" for entry in self.evaluation if entry.when == "end"}
-        late = [m for m in self.objective.weights if any(m.startswith(prefix) for prefix in at_end)]
-        if rungs_used and late:
-            raise ValueError(
-                f"rungs judge the objective at milestones, but '{late[0]}' is evaluated only at the end; "
-                "set its evaluation set to when: milestones, or stopping.rungs.enabled: false"
-            )
+        self._check_metrics()
+        self._check_data()
+        self._check_rungs()
         return self
+
+    def _check_metrics(self) -> None:
+        known = self.metrics
+        for field, spec in self._objectives():
+            judged = [(f"{field}.metric", name) for name in spec.weights]
+            judged += [(f"{field}.constraints.{i}.metric", bound.metric) for i, bound in enumerate(spec.constraints)]
+            for place, metric in judged:
+                if metric not in known:
+                    mend = nearest(metric, known) or f"available: {', '.join(known)}"
+                    raise SpecError("", place, metric, "no evaluation set gives this metric", mend)
+
+    def _check_data(self) -> None:
+        if not self.data.train and not self.data.phases:
+            raise SpecError("", "data.train", None, "the training data is missing",
+                            "give a file, folder, hub id or testbed:sft")  # fmt: skip
+        if self.data.held_out == 0 and any(entry.data == "held_out" for entry in self.evaluation):
+            raise SpecError("", "data.held_out", self.data.held_out, "an evaluation set reads held_out, so it must not be 0",
+                            "give a share, a count or a source")  # fmt: skip
+        if "phased" in (self.search_space.data_strategy.grid() or ()) and len(self.data.phases) < 2:
+            raise SpecError("", "data.phases", None, "data_strategy phased needs at least two phases")
+
+    def _check_rungs(self) -> None:
+        rungs = self.stopping.rungs
+        for index, level in enumerate(rungs.levels):
+            if level not in self.milestones:
+                raise SpecError("", f"stopping.rungs.levels.{index}", level,
+                                f"a rung must be one of the milestones {self.milestones}")  # fmt: skip
+        late = {f"{entry.name}/" for entry in self.evaluation if entry.when == "end"}
+        for metric in self.objective.weights:
+            judged_late = any(metric.startswith(prefix) for prefix in late)
+            if judged_late and rungs.enabled and len(self.milestones) > 1:
+                raise SpecError("", "objective.metric", metric,
+                                "rungs judge the objective at milestones, and this metric is evaluated only at the end",
+                                "set its evaluation set to when: milestones, or stopping.rungs.enabled: false")  # fmt: skip
+
+    def _objectives(self) -> list[tuple[str, ObjectiveSpec]]:
+        """Return all objectives with the fields where they stand."""
+        others = [(f"searcher.objectives.{i}", spec) for i, spec in enumerate(self.searcher.objectives)]
+        return [("objective", self.objective), *others]
 
     @property
     def metrics(self) -> list[str]:
         """Names of all metrics that the evaluation sets give."""
         by_kind = {"loss": ("loss",), "exact_match": ("exact_match",), "text_loss": ("loss", "forgetting")}
         return [f"{entry.name}/{suffix}" for entry in self.evaluation for suffix in by_kind[entry.kind]]
-
-    @property
-    def judged_metrics(self) -> list[str]:
-        """Metrics that the objective, its constraints or the searcher read."""
-        specs = [self.objective, *self.searcher.objectives]
-        return [
-            *(name for spec in specs for name in spec.weights),
-            *(constraint.metric for spec in specs for constraint in spec.constraints),
-        ]
 
     @property
     def trial_setup(self) -> TrialSetup:

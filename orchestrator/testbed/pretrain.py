@@ -218,24 +218,22 @@ def _provenance(spec: WorldSpec, settings: PretrainSettings, model: Any, texts: 
     }
 
 
-def _add_fields(parser: argparse.ArgumentParser, record: Any, prefix: str = "") -> None:
+def _add_options(parser: argparse.ArgumentParser, record: WorldSpec | PretrainSettings, seed_option: str) -> None:
     for name, value in asdict(record).items():
-        parser.add_argument(f"--{prefix}{name.replace('_', '-')}", type=type(value), default=value)
+        option = seed_option if name == "seed" else name
+        parser.add_argument(f"--{option.replace('_', '-')}", type=type(value), default=value)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: every field of the world and of the pretraining is an option."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], prog="orchestrator.testbed.pretrain")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model to")
-    world_default, settings_default = WorldSpec(), PretrainSettings()
-    _add_fields(parser, world_default)
-    # Both records have a seed: the world's is --seed, the initial weights' and order's is --training-seed.
-    for name, value in asdict(settings_default).items():
-        option = "training-seed" if name == "seed" else name.replace("_", "-")
-        parser.add_argument(f"--{option}", type=type(value), default=value)
+    # Both records have a seed: the world's is --seed, that of initial weights and order is --training-seed.
+    _add_options(parser, WorldSpec(), "seed")
+    _add_options(parser, PretrainSettings(), "training_seed")
     given = vars(parser.parse_args(arguments))
-    spec = WorldSpec(**{name: given[name] for name in asdict(world_default)})
-    chosen = {name: given["training_seed" if name == "seed" else name] for name in asdict(settings_default)}
+    spec = WorldSpec(**{name: given[name] for name in asdict(WorldSpec())})
+    chosen = {name: given["training_seed" if name == "seed" else name] for name in asdict(PretrainSettings())}
     record = pretrain(spec, PretrainSettings(**chosen), given["out"])
     print(json.dumps(record, indent=2))
 

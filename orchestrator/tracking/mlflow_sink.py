@@ -149,12 +149,12 @@ class MlflowSink:
     def _collect(self, wanted: _Changes, event: Event) -> None:
         from mlflow.entities import Metric
 
-        body = event.body
+        body, made = event.body, False
         if event.kind is EventKind.OPEN:
-            self._ensure_run(event)
+            made = self._ensure_run(event)
             wanted.params |= body["params"]
             wanted.datasets += body["datasets"]
-            wanted.status = "RUNNING"
+            wanted.status = "" if made else "RUNNING"
         if event.kind is EventKind.METRICS:
             for key, columns in body["series"].items():
                 wanted.metrics += [Metric(key, value, ms, step) for step, ms, value in zip(*columns, strict=True)]
@@ -163,15 +163,16 @@ class MlflowSink:
         else:
             wanted.tags |= body["tags"]
             wanted.experiment |= body.get("experiment", {})
-            wanted.name = body.get("name", wanted.name)
+            wanted.name = "" if made else body.get("name", wanted.name)
         if event.kind is EventKind.CLOSE:
             wanted.status, wanted.ended_ms = body["status"], event.timestamp_ms
         if event.run not in self._run_ids:
             raise SinkError(f"an event of run {event.run!r} came before the run was opened", permanent=True)
 
-    def _ensure_run(self, event: Event) -> None:
+    def _ensure_run(self, event: Event) -> bool:
+        """Make the event's run unless the store has it; True when it was made, running and named, just now."""
         if event.run in self._run_ids:
-            return
+            return False
         tags = {SWEEP_ID_TAG: self._sweep_id, FOLDER_TAG: str(self._folder), **event.body["tags"]}
         if event.run != SWEEP:
             tags["mlflow.parentRunId"] = self._run_ids[SWEEP]
@@ -181,6 +182,7 @@ class MlflowSink:
         )
         self._unsure = False
         self._run_ids[event.run] = run.info.run_id
+        return True
 
     def _write(self, run_id: str, wanted: _Changes) -> None:
         for metrics, params, tags in _calls(wanted):

@@ -76,7 +76,12 @@ class Converted:
 
 
 def convert_rows(
-    rows: Sequence[Row], shape: str, columns: Mapping[str, str], missing_answer: str, where: str
+    rows: Sequence[Row],
+    shape: str,
+    columns: Mapping[str, str],
+    missing_answer: str,
+    where: str,
+    row_numbers: Sequence[int] | None = None,
 ) -> Converted:
     """Turn rows into conversations.
 
@@ -86,6 +91,7 @@ def convert_rows(
         columns: Role -> column, where names differ from the shape's.
         missing_answer: ``error`` or ``drop``, for rows without a prompt or an answer.
         where: The source, for messages.
+        row_numbers: Number of each row in its source; 1, 2, ... when None.
 
     Raises:
         DataError: If no shape fits the columns, a mapped role or column is unknown, a row has a value
@@ -96,7 +102,7 @@ def convert_rows(
     conversations: list[Conversation] = []
     kept: list[int] = []
     missing: list[int] = []
-    for number, row in enumerate(rows, start=1):
+    for number, row in zip(row_numbers or range(1, len(rows) + 1), rows, strict=True):
         try:
             conversation = conversation_of(row, name, names)
         except RowError as error:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,11 +107,11 @@ def load_saved_data(folder: Path, split: str) -> Any:
     return saved[split]
 
 
-def rows_of(data: Any, limit: int | None) -> list[dict[str, Any]]:
-    """Return the first rows of a ``datasets.Dataset``, class labels by their names."""
+def rows_of(data: Any, places: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the rows of a ``datasets.Dataset`` at some positions, class labels by their names."""
     import datasets
 
-    part = data if limit is None else data.select(range(min(limit, len(data))))
+    part = data if len(places) == len(data) else data.select(places)
     rows: list[dict[str, Any]] = part.to_list()
     for column, feature in data.features.items():
         if isinstance(feature, datasets.ClassLabel):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from orchestrator.errors import DataError
 from orchestrator.settings import DataSettings, EvaluationSet
 from orchestrator.training.formats import convert_rows
-from orchestrator.training.sources import Source, load_texts, open_source
+from orchestrator.training.sources import Source, load_texts, open_source, spread
 from orchestrator.training.templates import ChatTemplate
 from orchestrator.training.token_rows import Progress, TokenRow, text_pieces, tokenise_conversations
 from orchestrator.training.tokenise import Meta, Stored, TokenisedData, key_of, open_or_build
@@ -115,7 +115,7 @@ def prepare_set(
             raise DataError(
                 f"evaluation.{settings.name}", "data", rule=rule, mend="give data.held_out a share or a count"
             )
-        rows = np.arange(min(settings.limit or len(prepared.held_out), len(prepared.held_out)), dtype=np.int64)
+        rows = np.asarray(spread(len(prepared.held_out), settings.limit), dtype=np.int64)
         note = prepared.notes.get("held_out", prepared.notes["train"])
         return PreparedSet(settings, prepared.held_out.select(rows), note)
     source = open_source(settings.data, data.split)
@@ -136,8 +136,11 @@ def split_rows(count: int, held_out: float, seed: int) -> tuple[NDArray[np.int64
     """
     if held_out < 0 or (held_out >= 1 and held_out != int(held_out)):
         raise DataError("data", "held_out", held_out, "must be a share from 0 to 1 or a whole number of rows")
-    amount = int(held_out) if held_out >= 1 else max(1, round(count * held_out)) if held_out > 0 else 0
-    if amount >= count and amount > 0:
+    amount = int(held_out)
+    if 0 < held_out < 1:
+        # A share of a few rows still leaves one row on either side.
+        amount = max(1, min(round(count * held_out), count - 1))
+    if amount >= count:
         rule = f"leaves no row to train on: there are {count}"
         raise DataError("data", "held_out", held_out, rule, "give more data, or hold out fewer rows")
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed])))
@@ -189,8 +192,8 @@ def _convert(
     progress: Progress | None,
 ) -> tuple[list[TokenRow], Meta]:
     where = source.reference
-    rows = source.rows(limit)
-    converted = convert_rows(rows, shape, columns, data.missing_answer, where)
+    rows, numbers = source.sample(limit)
+    converted = convert_rows(rows, shape, columns, data.missing_answer, where, numbers)
     made = tokenise_conversations(
         converted.conversations, converted.row_numbers, tokens.tokenizer, tokens.template, where, progress
     )

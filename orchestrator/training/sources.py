@@ -39,18 +39,39 @@ class Source(ABC):
         """Return a digest of the content (hexadecimal)."""
 
     @abstractmethod
-    def _read(self, limit: int | None) -> list[Row]: ...
+    def _read(self, limit: int | None) -> tuple[list[Row], list[int]]:
+        """Return the rows that `spread` picks, and their positions."""
 
     def rows(self, limit: int | None = None) -> list[Row]:
-        """Return the first ``limit`` rows (all when None), in the order of the source.
+        """Return the rows, or ``limit`` of them as in `sample`, in the order of the source."""
+        return self.sample(limit)[0]
+
+    def sample(self, limit: int | None = None) -> tuple[list[Row], list[int]]:
+        """Return rows and their numbers (from 1), in the order of the source.
+
+        Args:
+            limit: At most so many, spread evenly over the source (whose rows may be sorted by kind); None
+                for all.
 
         Raises:
             DataError: If the source cannot be read, is damaged, or holds no rows.
         """
-        rows = self._read(limit)
+        rows, places = self._read(limit)
         if not rows:
             raise DataError(self.reference, rule="holds no rows", mend="give a source with at least one row")
-        return rows if limit is None else rows[:limit]
+        return rows, [place + 1 for place in places]
+
+
+def spread(count: int, limit: int | None) -> list[int]:
+    """Return ``limit`` of ``count`` positions, spread evenly and in order; all of them when there are not more."""
+    if limit is None or limit >= count:
+        return list(range(count))
+    return [place * count // limit for place in range(limit)]
+
+
+def _pick(rows: list[Row], limit: int | None) -> tuple[list[Row], list[int]]:
+    places = spread(len(rows), limit)
+    return [rows[place] for place in places], places
 
 
 @dataclass(frozen=True)
@@ -72,13 +93,8 @@ class FileSource(Source):
             total.update(f"{kind_of(path)}{path.suffix}\0".encode() + content.digest())
         return total.hexdigest()
 
-    def _read(self, limit: int | None) -> list[Row]:
-        rows: list[Row] = []
-        for path in self.files:
-            rows.extend(read_rows(path))
-            if limit is not None and len(rows) >= limit:
-                break
-        return rows
+    def _read(self, limit: int | None) -> tuple[list[Row], list[int]]:
+        return _pick([row for path in self.files for row in read_rows(path)], limit)
 
 
 @dataclass(frozen=True)
@@ -92,8 +108,10 @@ class SavedSource(Source):
         data = hub.load_saved_data(self.folder, self.split)
         return _digest_text(f"saved\0{data._fingerprint}\0{len(data)}\0{data.column_names}")
 
-    def _read(self, limit: int | None) -> list[Row]:
-        return hub.rows_of(hub.load_saved_data(self.folder, self.split), limit)
+    def _read(self, limit: int | None) -> tuple[list[Row], list[int]]:
+        data = hub.load_saved_data(self.folder, self.split)
+        places = spread(len(data), limit)
+        return hub.rows_of(data, places), places
 
 
 @dataclass(frozen=True)
@@ -105,8 +123,10 @@ class HubSource(Source):
         data = self._load()
         return _digest_text(f"hub\0{data._fingerprint}\0{len(data)}\0{data.column_names}")
 
-    def _read(self, limit: int | None) -> list[Row]:
-        return hub.rows_of(self._load(), limit)
+    def _read(self, limit: int | None) -> tuple[list[Row], list[int]]:
+        data = self._load()
+        places = spread(len(data), limit)
+        return hub.rows_of(data, places), places
 
     def _load(self) -> Any:
         return hub.load_hub_data(self.reference.partition("#")[0], self.split)
@@ -122,8 +142,8 @@ class TestbedSource(Source):
         """Return a digest of the rows, so that a change of the test bed shows."""
         return _digest_text(repr(testbed.load_rows(self.reference)))
 
-    def _read(self, limit: int | None) -> list[Row]:
-        return testbed.load_rows(self.reference)
+    def _read(self, limit: int | None) -> tuple[list[Row], list[int]]:
+        return _pick(testbed.load_rows(self.reference), limit)
 
 
 def open_source(reference: str, split: str = "train") -> Source:
@@ -161,7 +181,7 @@ def open_source(reference: str, split: str = "train") -> Source:
 
 
 def load_rows(reference: str, split: str = "train", limit: int | None = None) -> list[Row]:
-    """Return the rows of a reference; see `open_source` for what it may be.
+    """Return the rows of a reference (see `open_source`), or ``limit`` of them spread evenly over it.
 
     Raises:
         DataError: If there is no such source, or it is damaged or empty.

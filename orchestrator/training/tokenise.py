@@ -147,7 +147,7 @@ def _open(folder: Path) -> Stored | None:
             np.load(folder / f"{name}.npy", mmap_mode="r" if name != "offsets" else None)
             for name in ("ids", "is_answer", "offsets")
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     phases = {name: range(start, stop) for name, start, stop in meta["phases"]}
     return Stored(TokenisedData(ids, is_answer, offsets, meta["digest"], phases), meta)

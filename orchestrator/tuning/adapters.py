@@ -17,7 +17,6 @@ from orchestrator.tuning.ray_internals import keep_workers_warm, set_trial_confi
 from orchestrator.tuning.reports import read_report
 
 
-
 class _NotPickled:
     """Tune pickles its searcher, scheduler and stopper into files that are never read back here.
 
@@ -124,7 +123,7 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
         """Return a promoted trial while a slot is free; called on every turn of Tune's loop."""
         self._on_turn()
         coordinator = self._coordinator
-        if coordinator.stopping:
+        if coordinator.halting:
             return None
         if len(coordinator.running) < self._slots:
             coordinator.settle_idle()

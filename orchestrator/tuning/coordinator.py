@@ -17,7 +17,7 @@ from typing import Any
 
 from orchestrator.decisions.engine import StoppingEngine, TrialFacts
 from orchestrator.records import Action, Decision, Milestone, Outcome, TrainingSignal, TrialConfig, TrialState
-from orchestrator.spec.identity import trial_fingerprint, trial_name
+from orchestrator.spec.identity import trial_fingerprint
 from orchestrator.tracking.tracker import Tracker, TrialInfo
 from orchestrator.tuning.journal import Journal
 from orchestrator.tuning.reports import decision_from
@@ -67,6 +67,8 @@ class Coordinator:
         planned_trials: How many trials the sweep has.
         slots: How many trials may run at once.
         cohort_of: Names the cohort of a configuration.
+        name_of: Names a configuration for people.
+        trial_info: Describes a trial to the tracker.
         known_upfront: Whether the source does not learn, so that all trials can be listed at the start.
         deadline: Monotonic time after which nothing new starts, or None.
     """
@@ -81,12 +83,13 @@ class Coordinator:
         planned_trials: int,
         slots: int,
         cohort_of: Callable[[TrialConfig], str],
-        trial_info: Callable[[str, TrialConfig], TrialInfo],
+        name_of: Callable[[TrialConfig], str],
+        trial_info: Callable[[str, str, TrialConfig], TrialInfo],
         known_upfront: bool,
         deadline: float | None = None,
     ) -> None:
         self.engine, self._source, self._journal, self._tracker = engine, source, journal, tracker
-        self._planned, self._slots, self._cohort_of = planned_trials, slots, cohort_of
+        self._planned, self._slots, self._cohort_of, self._name_of = planned_trials, slots, cohort_of, name_of
         self._trial_info, self._known_upfront, self._deadline = trial_info, known_upfront, deadline
         self.trials: dict[str, TrialEntry] = {}
         self._fresh: deque[str] = deque()
@@ -150,23 +153,15 @@ class Coordinator:
 
     def next_assignment(self) -> Assignment | None:
         """Return a trial to start in this process, or None when there is none now."""
-        if self.stopping:
+        if self.halting:
             return None
         promoted = next((trial_id for trial_id in self.promoted if not self.trials[trial_id].launched), None)
         if promoted is not None:
             self.promoted.remove(promoted)
             return self._assign(promoted)
-        if self._fresh:
-            begun = self.trials[self._fresh[0]].milestones > 0
-            if begun or not self.out_of_time:
-                return self._assign(self._fresh.popleft())
-            return None
-        if not self._known_upfront and not self.out_of_time and len(self.trials) < self._planned:
-            trial_id = self._propose()
-            if trial_id is not None:
-                self._fresh.remove(trial_id)
-                return self._assign(trial_id)
-        return None
+        if not self._fresh and not self._known_upfront and len(self.trials) < self._planned:
+            self._propose()
+        return self._assign(self._fresh.popleft()) if self._fresh else None
 
     def report(self, milestone: Milestone, halted: Decision | None) -> Action:
         """Take a milestone and say what its trial does next; a milestone that is known already goes on."""
@@ -227,6 +222,11 @@ class Coordinator:
         return self._deadline is not None and time.monotonic() >= self._deadline
 
     @property
+    def halting(self) -> bool:
+        """Whether this session ends: running trials are saved at their next milestone, nothing else starts."""
+        return self.stopping or self.out_of_time
+
+    @property
     def running(self) -> list[TrialEntry]:
         """Trials that train now."""
         return [entry for entry in self.trials.values() if entry.outcome is Outcome.RUNNING and entry.launched]
@@ -241,12 +241,8 @@ class Coordinator:
         """Whether nothing is left to do in this process."""
         if self.running:
             return False
-        if self.stopping:
-            return True
         more = not self._source_dry and not self._known_upfront and len(self.trials) < self._planned
-        if self.out_of_time:
-            return not self.promoted
-        return not self.open_trials and not more
+        return self.halting or (not self.open_trials and not more)
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -259,7 +255,7 @@ class Coordinator:
             trial_id = trial_fingerprint(config)
             if trial_id not in self.trials:
                 self._journal.append(
-                    ("trial", {"trial": trial_id, "name": trial_name(config), "config": config.as_dict()})
+                    ("trial", {"trial": trial_id, "name": self._name_of(config), "config": config.as_dict()})
                 )
                 self._add(trial_id, config)
                 self._fresh.append(trial_id)
@@ -269,7 +265,7 @@ class Coordinator:
         return None
 
     def _add(self, trial_id: str, config: TrialConfig) -> None:
-        entry = TrialEntry(trial_id, trial_name(config), config, self._cohort_of(config))
+        entry = TrialEntry(trial_id, self._name_of(config), config, self._cohort_of(config))
         self.trials[trial_id] = entry
         self.engine.add_trial(
             TrialFacts(
@@ -283,7 +279,7 @@ class Coordinator:
     def _assign(self, trial_id: str) -> Assignment:
         entry = self.trials[trial_id]
         entry.outcome, entry.launched = Outcome.RUNNING, True
-        self._tracker.start_trial(self._trial_info(trial_id, entry.config))
+        self._tracker.start_trial(self._trial_info(trial_id, entry.name, entry.config))
         return Assignment(trial_id, entry.config, entry.milestones)
 
     def _note_progress(self, entry: TrialEntry, record: Mapping[str, Any]) -> None:
@@ -323,22 +319,22 @@ class Coordinator:
             if entry.trial_id in self.condemned:
                 self.condemned.remove(entry.trial_id)
             return Action.STOP
-        if entry.trial_id in self.promoted and not self.stopping:
+        if entry.trial_id in self.promoted and not self.halting:
             # Promoted by the very settling that its own arrival allowed: no need to leave the worker.
             self.resumed(entry.trial_id)
             return Action.CONTINUE
-        if self.stopping:
+        if self.halting:
             entry.launched = False
             return Action.PAUSE
         return decision.action
 
     def _settle(self) -> None:
         """Ask the engine about paused trials and queue what it says."""
-        if self.stopping:
+        if self.halting:
             return
         busy = len(self.running)
         runnable = len(self._fresh) + len(self.promoted)
-        if not self._known_upfront and not self._source_dry and not self.out_of_time:
+        if not self._known_upfront and not self._source_dry:
             runnable += max(0, self._planned - len(self.trials))
         decisions = self.engine.settle(max(0, self._slots - busy), runnable)
         if not decisions:

@@ -24,18 +24,26 @@ def read_journal(path: Path) -> list[Record]:
     """Return all complete records; an absent file is an empty journal.
 
     Raises:
-        StorageError: If a complete line is not JSON (the file was edited or damaged).
+        StorageError: If a complete line is not a record (the file was edited or damaged).
     """
     if not path.exists():
         return []
     records: list[Record] = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        try:
-            records.append(json.loads(line))
-        except ValueError:
+        record = _parse(line)
+        if record is None:
             raise StorageError(f"{path}:{number}", rule="this line of the journal is damaged",
-                               mend="restore the file from a copy, or start anew with --fresh") from None  # fmt: skip
+                               mend="restore the file from a copy, or start anew with --fresh")  # fmt: skip
+        records.append(record)
     return records
+
+
+def _parse(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "kind" in record else None
 
 
 class Journal:
@@ -51,11 +59,13 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.records = read_journal(path)
-        self.epoch = 1 + max((record.get("epoch", 0) for record in self.records), default=0)
-        self._cut_torn_line()
+        self.epoch = 1 + max((record.get("epoch", 0) for record in read_journal(path)), default=0)
         self._claim_epoch()
-        self._file = path.open("ab")
+        # Read again: until the claim stood, the driver before this one may have written on.
+        self._cut_torn_line()
+        self.records = read_journal(path)
+        # Unbuffered: what a full disk refused must not stay in a buffer and come out later.
+        self._file = path.open("ab", buffering=0)
 
     def append(self, *entries: tuple[str, Mapping[str, Any]]) -> None:
         """Write entries (kind, fields) as one durable unit: after the call they survive a kill of the process.
@@ -68,13 +78,13 @@ class Journal:
         now = round(time.time(), 3)
         records = [{"kind": kind, "time": now, "epoch": self.epoch, **fields} for kind, fields in entries]
         data = "".join(json.dumps(record, allow_nan=True) + "\n" for record in records).encode()
-        start = self._file.tell()
+        descriptor = self._file.fileno()
+        start = os.fstat(descriptor).st_size
         try:
-            self._file.write(data)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
         except OSError as error:
-            self._file.truncate(start)
+            os.ftruncate(descriptor, start)
             if is_disk_full(error):
                 raise SweepInterruptedError(
                     f"the disk of {self.path} is full; free some space and run the same command again"
@@ -110,3 +120,10 @@ class Journal:
                 return
             except FileExistsError:
                 self.epoch += 1
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write everything; on a disk that fills up, a first short write succeeds and the next one raises."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]

@@ -78,7 +78,8 @@ def check_storage(storage: Path, needed_bytes: int = 0) -> None:
         StorageError: With the path, the rule and the mend.
     """
     place = storage
-    while not place.exists() and place != place.parent:
+    # os.path.exists, unlike Path.exists, says False where a parent folder may not be searched.
+    while not os.path.exists(place) and place != place.parent:
         place = place.parent
     if not place.is_dir():
         raise StorageError("storage", value=str(storage), rule=f"'{place}' is a file, not a folder",
@@ -96,4 +97,4 @@ def check_storage(storage: Path, needed_bytes: int = 0) -> None:
 
 def is_disk_full(error: OSError) -> bool:
     """Whether an operating-system error says that there is no room left."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

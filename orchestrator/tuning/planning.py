@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orchestrator.errors import SpecError
 from orchestrator.spec.batch_plan import milestone_levels
 from orchestrator.spec.domains import Integer, Uniform
-from orchestrator.spec.enumeration import grid_configs
+from orchestrator.spec.enumeration import count_configs, grid_configs
 from orchestrator.spec.sweep import SweepSpec
 
 DEFAULT_TRIALS = 24
@@ -18,8 +18,8 @@ DEFAULT_TRIALS = 24
 class SweepPlan:
     """What every trial of a sweep shares.
 
-    ``samples`` is the budget of one trial, ``levels`` its milestones in samples, ``rung_levels`` the
-    indices of the milestones at which trials are compared.
+    ``trials`` is how many there are at most, ``samples`` the budget of one trial, ``levels`` its milestones in
+    samples, ``rung_indices`` the indices of the milestones at which trials are compared.
     """
 
     trials: int
@@ -39,7 +39,8 @@ def plan_sweep(spec: SweepSpec, rows: int, where: str = "sweep file") -> SweepPl
     Raises:
         SpecError: If the budget cannot hold a single effective batch, or a grid is infinite.
     """
-    samples = spec.budget.samples or math.ceil((spec.budget.epochs or 1.0) * rows)
+    # 0.1 * 30 is 3.0000000000000004: rounding noise must not add a sample.
+    samples = spec.budget.samples or math.ceil(round((spec.budget.epochs or 1.0) * rows, 6))
     sizes = _batch_sizes(spec)
     if max(sizes) > rows:
         raise SpecError(where, "search_space.effective_batch_size", max(sizes),
@@ -50,14 +51,18 @@ def plan_sweep(spec: SweepSpec, rows: int, where: str = "sweep file") -> SweepPl
                         f"one trial's budget must hold at least one effective batch ({max(sizes)} samples)",
                         "raise budget.samples or lower the effective batch sizes")  # fmt: skip
     levels = milestone_levels(samples, spec.milestones, sizes)
-    rungs = spec.stopping.rungs.levels or spec.milestones[:-1]
-    indices = tuple(index for index, share in enumerate(spec.milestones) if share in rungs and index < len(levels) - 1)
-    return SweepPlan(_count_trials(spec, samples, where), samples, tuple(levels), indices)
+    # Milestones that lie close together may have merged into one level, so positions are looked up by level.
+    rungs = {
+        milestone_levels(samples, [share], sizes)[0] for share in spec.stopping.rungs.levels or spec.milestones[:-1]
+    }
+    indices = tuple(index for index, level in enumerate(levels[:-1]) if level in rungs)
+    return SweepPlan(_count_trials(spec, samples, where), samples, levels, indices)
 
 
 def _count_trials(spec: SweepSpec, samples: int, where: str) -> int:
     if spec.searcher.kind != "grid":
-        return spec.budget.trials or DEFAULT_TRIALS
+        wanted, held = spec.budget.trials or DEFAULT_TRIALS, count_configs(spec.search_space)
+        return wanted if held is None else min(wanted, held)
     whole = len(grid_configs(spec.search_space, samples, where))
     return min(whole, spec.budget.trials or whole)
 

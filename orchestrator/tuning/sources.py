@@ -7,16 +7,16 @@ it by telling it everything the journal holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from orchestrator.records import TrialConfig
 from orchestrator.spec.domains import Choice, Domain, Fixed, Integer, Uniform
-from orchestrator.spec.enumeration import config_at, cube_dimensions, grid_configs, with_repeats
+from orchestrator.spec.enumeration import config_at, count_configs, cube_dimensions, grid_configs, with_repeats
 from orchestrator.spec.identity import trial_fingerprint
-from orchestrator.spec.search_space import SearchSpace, build_config
+from orchestrator.spec.search_space import SearchSpace, build_config, read_schedule, read_warmup
 from orchestrator.spec.sweep import ObjectiveSpec, SearcherSpec, SweepSpec
 
 # Proposals that repeat a known configuration are passed over this often before the space counts as exhausted.
@@ -60,6 +60,9 @@ class ListSource:
 class OptunaSource:
     """Proposes with an Optuna sampler over the conditional space (define by run).
 
+    A sampler may propose what it proposed before; such proposals are withdrawn. Where a finite space yields
+    nothing new that way, the rest of its grid follows in order, so that it is searched to its end.
+
     Args:
         space: Search space; each method opens its own dimensions, named ``METHOD.NAME``.
         searcher: Kind (tpe, gp, nsga2), seed, number of quasi-random start-up trials.
@@ -78,25 +81,50 @@ class OptunaSource:
         directions = ["minimize" if objective.mode == "min" else "maximize" for objective in self._objectives]
         self._study = optuna.create_study(sampler=_sampler(searcher), directions=directions)
         self._asked: dict[str, Any] = {}
+        self._known: set[str] = set()
         self._queue: list[TrialConfig] = []
+        self._rest: Iterator[TrialConfig] | None = None
 
     def propose(self) -> TrialConfig | None:
         """Ask the sampler for a configuration; repeats of it (other seeds) follow one after another."""
         if self._queue:
             return self._queue.pop(0)
-        trial = self._study.ask()
-        method = trial.suggest_categorical("method", list(self._space.method))
-        values = {
-            name: _suggest(trial, f"{method}.{name}", domain) for name, domain in self._space.dimensions(method).items()
-        }
-        config = build_config(method, values, self._samples)
-        self._asked[trial_fingerprint(config)] = trial
+        config = self._new_config()
+        if config is None:
+            return None
         first, *self._queue = with_repeats([config], self._space.repeats)
         return first
+
+    def _new_config(self) -> TrialConfig | None:
+        for _ in range(0 if self._rest is not None else MAX_REPEATED_PROPOSALS):
+            trial = self._study.ask()
+            config = self._suggested(trial)
+            fingerprint = trial_fingerprint(config)
+            if fingerprint not in self._known:
+                self._known.add(fingerprint)
+                self._asked[fingerprint] = trial
+                return config
+            self._study.tell(trial, state=self._states.FAIL)
+        if self._rest is None:
+            finite = count_configs(self._space) is not None
+            once = self._space.model_copy(update={"repeats": 1})
+            self._rest = iter(grid_configs(once, self._samples) if finite else ())
+        for config in self._rest:
+            if trial_fingerprint(config) not in self._known:
+                self._known.add(trial_fingerprint(config))
+                return config
+        return None
+
+    def _suggested(self, trial: Any) -> TrialConfig:
+        method = trial.suggest_categorical("method", list(self._space.method))
+        domains = self._space.dimensions(method)
+        values = {name: _suggest(trial, f"{method}.{name}", domain) for name, domain in domains.items()}
+        return build_config(method, values, self._samples)
 
     def tell(self, config: TrialConfig, scores: Mapping[str, float] | None, samples_seen: int, completed: bool) -> None:
         """Tell the study; a configuration of an earlier process is added as a finished trial."""
         state, values = self._outcome(scores, completed)
+        self._known.add(trial_fingerprint(config))
         asked = self._asked.pop(trial_fingerprint(config), None)
         if asked is not None:
             if values and len(self._objectives) == 1:
@@ -142,7 +170,13 @@ def _distinct_configs(spec: SweepSpec, samples: int, count: int) -> list[TrialCo
         found.setdefault(fingerprint, config)
         if len(found) >= count or repeated >= MAX_REPEATED_PROPOSALS:
             break
-    return list(found.values())
+    held = count_configs(spec.search_space)
+    if len(found) < count and held is not None:
+        # Random points rarely hit the last free cells of a small finite space: add them in order.
+        once = spec.search_space.model_copy(update={"repeats": 1})
+        for config in grid_configs(once, samples):
+            found.setdefault(trial_fingerprint(config), config)
+    return list(found.values())[:count]
 
 
 def _points(searcher: SearcherSpec, dimensions: int) -> Any:
@@ -178,11 +212,14 @@ def _suggest(trial: Any, name: str, domain: Domain) -> Any:
         return domain.values[trial.suggest_categorical(name, list(range(len(domain.values))))]
     if isinstance(domain, Integer):
         step = 1 if domain.log else domain.step
-        return trial.suggest_int(name, domain.low, domain.high, step=step, log=domain.log)
+        return domain.snap(trial.suggest_int(name, domain.low, _highest(domain), step=step, log=domain.log))
     if domain.low == domain.high:
         return domain.low
-    value = trial.suggest_float(name, domain.low, domain.high, log=domain.log)
-    return value if domain.quantum is None else round(value / domain.quantum) * domain.quantum
+    return domain.snap(trial.suggest_float(name, domain.low, domain.high, log=domain.log))
+
+
+def _highest(domain: Integer) -> int:
+    return domain.snap(domain.high)
 
 
 def _distributions(space: SearchSpace, config: TrialConfig) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -192,31 +229,39 @@ def _distributions(space: SearchSpace, config: TrialConfig) -> tuple[dict[str, A
     methods = list(space.method)
     found: dict[str, Any] = {"method": kinds.CategoricalDistribution(methods)}
     parameters: dict[str, Any] = {"method": config.method}
-    values = _values_of(config)
     for name, domain in space.dimensions(config.method).items():
-        key, value = f"{config.method}.{name}", values[name]
+        key, value = f"{config.method}.{name}", _value_of(config, name, domain, space.repeats)
         if isinstance(domain, Choice):
             found[key] = kinds.CategoricalDistribution(list(range(len(domain.values))))
-            parameters[key] = domain.values.index(value)
-        elif isinstance(domain, Integer):
-            found[key] = kinds.IntDistribution(domain.low, domain.high, domain.log, 1 if domain.log else domain.step)
             parameters[key] = value
+        elif isinstance(domain, Integer):
+            step = 1 if domain.log else domain.step
+            found[key] = kinds.IntDistribution(domain.low, _highest(domain), domain.log, step)
+            parameters[key] = domain.snap(value)
         elif isinstance(domain, Uniform) and domain.low != domain.high:
             found[key] = kinds.FloatDistribution(domain.low, domain.high, domain.log)
             parameters[key] = min(max(value, domain.low), domain.high)
     return found, parameters
 
 
-def _values_of(config: TrialConfig) -> dict[str, Any]:
-    """Return a configuration as values per dimension, inverse of `build_config`."""
+def _value_of(config: TrialConfig, name: str, domain: Domain, repeats: int) -> Any:
+    """Return what a configuration took from a domain; of a choice its position. Inverse of `build_config`."""
     values = config.as_dict()
-    options = values.pop("method_options")
-    schedule_options = values.pop("schedule_options")
-    if schedule_options:
-        values["schedule"] = {"name": values["schedule"], **schedule_options}
-    amount, unit = values.pop("warmup_amount"), values.pop("warmup_unit")
-    values["warmup"] = {unit: int(amount) if unit != "ratio" else amount} if amount else 0
-    return {**values, **{f"option.{key}": value for key, value in options.items()}}
+    if name == "schedule":
+        taken: Any = (config.schedule, dict(config.schedule_options))
+    elif name == "warmup":
+        taken = (config.warmup_unit, config.warmup_amount)
+    elif name == "seed":
+        # A repeat has the seed of the first one plus its number.
+        seeds = [config.seed - repeat for repeat in range(repeats)]
+        taken = next((seed for seed in seeds if domain.contains(seed)), config.seed)
+    else:
+        taken = config.method_options[name.removeprefix("option.")] if name.startswith("option.") else values[name]
+    if not isinstance(domain, Choice):
+        return taken
+    readers: dict[str, Callable[[Any], Any]] = {"schedule": read_schedule, "warmup": read_warmup}
+    read = readers.get(name)
+    return [value if read is None else read(value) for value in domain.values].index(taken)
 
 
 def _weighted(objective: ObjectiveSpec, scores: Mapping[str, float]) -> float:

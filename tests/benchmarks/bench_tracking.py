@@ -27,13 +27,14 @@ def measure_ours(folder: Path, signals_per_milestone: int) -> dict[str, float]:
     from orchestrator.tracking.opening import open_tracker
     from orchestrator.tracking.tracker import SweepInfo
 
-    began = time.perf_counter()
+    began, processor_began = time.perf_counter(), time.process_time()
     tracker = open_tracker(None, folder, SweepInfo("bench", "bench"), folder / "bench" / "outbox.jsonl")
     longest = _tell(tracker, signals_per_milestone, "a")
     told = time.perf_counter() - began
     if not tracker.flush(600):
         raise RuntimeError(tracker.health.warning())
     cold = time.perf_counter() - began
+    cold_processor = time.process_time() - processor_began
     warm_began = time.perf_counter()
     _tell(tracker, signals_per_milestone, "b")
     if not tracker.flush(600):
@@ -47,6 +48,7 @@ def measure_ours(folder: Path, signals_per_milestone: int) -> dict[str, float]:
         "calls_seconds": told,
         "longest_call_milliseconds": 1000 * longest,
         "cold_seconds": cold,
+        "cold_processor_seconds": cold_processor,
         "cold_signals_per_second": count / cold,
         "warm_signals_per_second": count / warm,
     }
@@ -90,7 +92,7 @@ def _check(folder: Path, expected: int) -> None:
                 raise RuntimeError(f"{rows} rows of {key} in the store instead of {expected}")
 
 
-def measure_rival(folder: Path) -> dict[str, float]:
+def measure_rival(folder: Path, trials: int) -> dict[str, float]:
     """Run trivial trials under Ray Tune with its MLflow callback; return seconds and results per second."""
     import os
 
@@ -108,21 +110,22 @@ def measure_rival(folder: Path) -> dict[str, float]:
     callback = MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", experiment_name="bench")
     tuner = tune.Tuner(
         train,
-        param_space={"index": tune.grid_search(list(range(TRIALS)))},
+        param_space={"index": tune.grid_search(list(range(trials)))},
         run_config=tune.RunConfig(storage_path=str(folder / "ray"), callbacks=[callback], verbose=0),
     )
     began = time.perf_counter()
     results = tuner.fit()
     seconds = time.perf_counter() - began
-    if results.num_errors or len(results) != TRIALS:
+    if results.num_errors or len(results) != trials:
         raise RuntimeError(f"{results.num_errors} of {len(results)} rival trials failed")
     ray.shutdown()
-    return {"seconds": seconds, "results_per_second": TRIALS * REPORTS / seconds}
+    return {"seconds": seconds, "results_per_second": trials * REPORTS / seconds}
 
 
-def _in_process(what: str) -> dict[str, float]:
+def _in_process(what: str, rival_trials: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(Path(__file__).resolve()), "--measure", what, "--folder", folder]
+        command += ["--rival-trials", str(rival_trials)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{what} failed:\n{done.stderr[-2000:]}")
@@ -139,12 +142,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rival-trials", type=int, default=TRIALS, help="fewer make the rival's part shorter")
     parser.add_argument("--measure", choices=["ours", "ours-same-shape", "rival"])
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     if options.measure:
         measured = (
-            measure_rival(options.folder)
+            measure_rival(options.folder, options.rival_trials)
             if options.measure == "rival"
             else measure_ours(options.folder, 10 if options.measure == "ours" else 1)
         )
@@ -153,7 +157,7 @@ def main() -> None:
     rounds: dict[str, list[dict[str, float]]] = {"ours": [], "ours-same-shape": [], "rival": []}
     for _ in range(options.rounds):
         for what, values in rounds.items():
-            values.append(_in_process(what))
+            values.append(_in_process(what, options.rival_trials))
     result = {what: _median(values) for what, values in rounds.items()}
     ours, same, rival = result["ours"], result["ours-same-shape"], result["rival"]
     if options.json:
@@ -164,6 +168,9 @@ def main() -> None:
     print(f"  ours, open store:               {ours['warm_signals_per_second']:8.0f} signals/s")
     print(f"  ours, rival's shape, new store: {same['cold_signals_per_second']:8.0f} signals/s")
     print(f"  ours, rival's shape, open store:{same['warm_signals_per_second']:8.0f} signals/s")
+    print(
+        f"  processor time, new store:      {ours['cold_processor_seconds']:8.1f} s for {ours['signals']:.0f} signals"
+    )
     print(f"  longest call:                   {ours['longest_call_milliseconds']:8.1f} ms")
     print(f"  Ray Tune + MLflowLoggerCallback:{rival['results_per_second']:8.1f} results/s")
     print(f"  ratio (new stores):             {ours['cold_signals_per_second'] / rival['results_per_second']:8.1f}")

@@ -29,14 +29,19 @@ def first_stop(watch, signals):
 )
 def test_divergence_stops_non_finite_values_at_once(wrong, words):
     found = DivergenceRule().watch("t", "c")(signal(3, **wrong))
-    assert found is not None and found.action is Action.STOP and found.rule == "divergence" and found.cohort == "c"
-    assert words in found.reason and "step 3" in found.reason
+    assert found is not None
+    assert found.action is Action.STOP
+    assert found.rule == "divergence"
+    assert found.cohort == "c"
+    assert words in found.reason
+    assert "step 3" in found.reason
     json.dumps(dict(found.evidence), allow_nan=False)
 
 
 def test_divergence_stops_a_loss_far_above_its_start():
     found = first_stop(DivergenceRule().watch("t"), (signal(step, loss=2.0 + 0.2 * step) for step in range(1, 200)))
-    assert found is not None and found.evidence["signal"] == "loss"
+    assert found is not None
+    assert found.evidence["signal"] == "loss"
     assert found.evidence["value"] > found.evidence["cut_off"] == pytest.approx(2.2 + 1.5)
     assert "3.7" in found.reason
 
@@ -57,8 +62,10 @@ def test_divergence_stops_an_exploding_norm_only_when_it_stays():
     wild = [signal(step, grad_norm=80.0) for step in range(41, 50)]
     assert first_stop(watch, calm) is None
     found = first_stop(watch, wild)
-    assert found is not None and found.samples_seen == 16 * 43
-    assert found.evidence["median"] == 0.5 and found.evidence["cut_off"] == 50.0
+    assert found is not None
+    assert found.samples_seen == 16 * 43
+    assert found.evidence["median"] == 0.5
+    assert found.evidence["cut_off"] == 50.0
 
 
 def test_divergence_needs_a_warm_up_before_it_judges_the_norm():
@@ -74,7 +81,8 @@ def test_divergence_goes_on_from_its_state():
     assert first_stop(first, signals[:20]) is None
     second = DivergenceRule().watch("t")
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    assert whole is not None and first_stop(second, signals[20:]) == whole
+    assert whole is not None
+    assert first_stop(second, signals[20:]) == whole
 
 
 def test_divergence_recording_stops_for_non_finite_values_alone():

@@ -108,3 +108,11 @@ def test_dynamics_tracker_goes_on_from_its_state_as_if_uninterrupted():
 def test_early_dynamics_survives_json():
     found = extract(make_signals(8, 128, lambda _: 2.0), 128, 64)
     assert EarlyDynamics.from_dict({**json.loads(json.dumps(found.as_dict())), "tracker": {}}) == found
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_extract_passes_values_that_are_no_numbers_on_without_warnings(wrong):
+    found = extract(make_signals(8, 128, lambda _: wrong, lambda _: wrong, lambda _: 1e200), 128, 64)
+    assert not math.isfinite(found.loss_mean)
+    assert not math.isfinite(found.grad_norm_mean)

@@ -32,7 +32,9 @@ def test_objective_not_a_number_is_worst_but_an_unknown_constraint_is_only_infea
     assert objective.key({"eval/loss": math.nan, "acc": 1.0}) == WORST
     assert objective.key({"eval/loss": math.inf, "acc": 1.0}) == WORST
     broken = objective.key({"eval/loss": 1.0, "acc": math.nan})
-    assert is_judgeable(broken) and broken[0] == math.inf and broken < WORST
+    assert is_judgeable(broken)
+    assert broken[0] == math.inf
+    assert broken < WORST
 
 
 def test_objective_missing_metric_names_the_available_ones():

@@ -45,16 +45,22 @@ def test_rung_ranks_ties_by_trial_id_and_worst_last():
         rung.record(Entry(trial_id, "m", key), waiting=True)
     assert [entry.trial_id for entry in rung.waiting()] == ["c", "a", "b", "x"]
     assert [rung.rank(entry) for entry in rung.waiting()] == [1, 2, 3, 4]
-    assert rung.cut_off(2) == (0.0, 1.0) and rung.cut_off(4) == WORST
+    assert rung.cut_off(2) == (0.0, 1.0)
+    assert rung.cut_off(4) == WORST
 
 
 def test_rung_record_replaces_and_withdraw_leaves_nothing():
     rung = Rung(0, 100, 2.0)
     rung.record(Entry("a", "m", (0.0, 3.0)), waiting=True)
     rung.record(Entry("a", "m", (0.0, 1.0)), waiting=True)
-    assert rung.size == 1 and rung.best() == Entry("a", "m", (0.0, 1.0)) and rung.waiting_count == 1
+    assert rung.size == 1
+    assert rung.best() == Entry("a", "m", (0.0, 1.0))
+    assert rung.waiting_count == 1
     rung.withdraw("a")
-    assert rung.size == 0 and rung.best() is None and rung.waiting_count == 0 and not rung.is_waiting("a")
+    assert rung.size == 0
+    assert rung.best() is None
+    assert rung.waiting_count == 0
+    assert not rung.is_waiting("a")
 
 
 @given(
@@ -64,7 +70,7 @@ def test_rung_record_replaces_and_withdraw_leaves_nothing():
 )
 def test_rung_certain_verdicts_never_contradict_the_complete_rung(values, factor, seed):
     scores = {f"t{i:02d}": float(value) for i, value in enumerate(values)}
-    system = system_with({trial_id: ("m", 1e-4) for trial_id in scores}, quota=0, factor=factor)
+    system = system_with(dict.fromkeys(scores, ("m", 0.0001)), quota=0, factor=factor)
     order = sorted(scores)
     random.Random(seed).shuffle(order)
     promoted, stopped = set(), set()
@@ -88,9 +94,11 @@ def test_rung_system_knows_certain_promotions_before_all_have_arrived():
 
 def test_rung_system_counts_announced_trials_as_outstanding():
     system = system_with({"t0": ("m", 1e-4)}, expected=3)
-    assert system.outstanding(0) == 3 and system.outstanding(0, "other") == 2
+    assert system.outstanding(0) == 3
+    assert system.outstanding(0, "other") == 2
     system.closed = True
-    assert system.outstanding(0) == 1 and system.outstanding(0, "other") == 0
+    assert system.outstanding(0) == 1
+    assert system.outstanding(0, "other") == 0
     open_ended = RungSystem("c", [(0, 100, 2.0)], 1)
     assert math.isinf(open_ended.outstanding(0))
 
@@ -103,7 +111,8 @@ def test_rung_system_waits_for_trials_below_at_a_higher_rung():
     system.settle("t1", False)
     assert system.outstanding(1) == 1
     system.arrive("t0", 1, (0.0, 1.0))
-    assert system.outstanding(1) == 0 and system.training == 0
+    assert system.outstanding(1) == 0
+    assert system.training == 0
 
 
 def test_rung_system_diverged_and_failed_trials_count_as_arrived_and_worst():
@@ -120,21 +129,25 @@ def test_rung_system_revive_takes_a_failure_back():
     system.end("t0", "failed")
     assert system.rungs[0].size == 1
     system.revive("t0")
-    assert system.rungs[0].size == 0 and system.outstanding(0) == 2
+    assert system.rungs[0].size == 0
+    assert system.outstanding(0) == 2
     system.arrive("t0", 0, (0.0, 1.0))
-    assert system.rungs[0].size == 1 and system.outstanding(0) == 1
+    assert system.rungs[0].size == 1
+    assert system.outstanding(0) == 1
 
 
 def test_bracket_closes_only_with_worse_trials_on_both_sides():
     system = system_with({"low": ("m", 1e-5), "best": ("m", 1e-4), "high": ("m", 1e-3), "far": ("m", 1e-6)})
     arrive_all(system, {"best": 1.0, "low": 2.0})
-    assert system.bracket(0, "m").below == "low" and not system.bracket(0, "m").closed
+    assert system.bracket(0, "m").below == "low"
+    assert not system.bracket(0, "m").closed
     system.end("high", "failed")
     assert not system.bracket(0, "m").closed
     system.revive("high")
     system.end("high", "diverged")
     bracket = system.bracket(0, "m")
-    assert bracket.closed and bracket.above == "high"
+    assert bracket.closed
+    assert bracket.above == "high"
     system.arrive("far", 0, (0.0, 5.0))
     assert system.bracket(0, "m").below == "low"
 
