@@ -97,7 +97,6 @@ def run(
 ) -> None:
     """Run a sweep, or resume it when the same sweep was interrupted."""
     from orchestrator.api import run_sweep
-
     from orchestrator.reporting.live import LiveTable
     from orchestrator.reporting.summary import print_summary
 

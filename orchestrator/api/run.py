@@ -281,6 +281,9 @@ class _Session:
             f"best/{name.replace('/', '_')}": score
             for name, score in (result.winner.scores if result.winner else {}).items()
         }
+        if result.winner is not None and result.winner.objective is not None:
+            # Under the objective's own name, so that the sweep sorts beside its trials in the UI.
+            values[result.objective] = result.winner.objective
         values |= {f"count/{name}": float(count) for name, count in result.counts.items()}
         values |= {
             "cost/samples_trained": float(result.samples_trained),

@@ -318,7 +318,7 @@ def _whole(name: str, value: Any) -> int:
     return int(number)
 
 
-_SCHEMA: dict[str, Any] = {
+DOMAIN_SCHEMA: dict[str, Any] = {
     "description": "A value (fixed), a list (choice), or {uniform|log_uniform|integer: [low, high]}, {choice: [...]}, "
     "{fixed: ...}. Options: quantum and points (uniform, log_uniform), step and log (integer).",
     "anyOf": [
@@ -349,5 +349,5 @@ DomainField = Annotated[
     Domain,
     PlainValidator(parse_domain),
     PlainSerializer(lambda domain: domain.to_yaml(), return_type=Any),
-    WithJsonSchema(_SCHEMA),
+    WithJsonSchema(DOMAIN_SCHEMA),
 ]

@@ -10,12 +10,21 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from orchestrator.errors import SpecError, nearest
 from orchestrator.records import TrialConfig
 from orchestrator.spec.catalogue import check_options, default_learning_rate_range, method_info
-from orchestrator.spec.domains import KINDS, Domain, DomainField, Fixed, Integer, Uniform
+from orchestrator.spec.domains import DOMAIN_SCHEMA, KINDS, Domain, DomainField, Fixed, Integer, Uniform
 from orchestrator.spec.schedules import SCHEDULES, check_schedule
 
 WARMUP_UNITS = ("steps", "samples", "ratio")
@@ -45,9 +54,12 @@ def _method_table(value: Any) -> Any:
     return value
 
 
-RecordDomain = Annotated[
-    DomainField, BeforeValidator(_wrap_mapping, json_schema_input_type=DomainField | dict[str, str | float])
-]
+# Besides domains of records, a bare record such as {ratio: 0.03}.
+_RECORD_SCHEMA: dict[str, Any] = {
+    **DOMAIN_SCHEMA,
+    "anyOf": [*DOMAIN_SCHEMA["anyOf"], {"type": "object", "additionalProperties": {"type": ["string", "number"]}}],
+}
+RecordDomain = Annotated[DomainField, BeforeValidator(_wrap_mapping), WithJsonSchema(_RECORD_SCHEMA)]
 MethodTable = Annotated[
     dict[str, dict[str, DomainField]],
     BeforeValidator(_method_table, json_schema_input_type=str | list[str] | dict[str, dict[str, DomainField] | None]),

@@ -259,6 +259,9 @@ class SweepSpec(Closed):
         if not self.data.train and not self.data.phases:
             raise SpecError("", "data.train", None, "the training data is missing",
                             "give a file, folder, hub id or testbed:sft")  # fmt: skip
+        if self.data.train and self.data.phases:
+            raise SpecError("", "data.train", self.data.train, "the phases are the training data, so train must stay empty",
+                            "remove data.train or data.phases")  # fmt: skip
         if self.data.held_out == 0 and any(entry.data == "held_out" for entry in self.evaluation):
             raise SpecError("", "data.held_out", self.data.held_out, "an evaluation set reads held_out, so it must not be 0",
                             "give a share, a count or a source")  # fmt: skip

@@ -32,7 +32,8 @@ PROBE_SECONDS = 0.15
 @dataclass(frozen=True)
 class TrialEstimate:
     """Memory by part in GiB, trainable parameters, seconds of one slot. ``exact_parameters`` is False where
-    the method could not be built without weights and every parameter was counted as trainable."""
+    the method could not be built without weights and every parameter was counted as trainable.
+    """
 
     memory: MemoryEstimate
     trainable_parameters: int

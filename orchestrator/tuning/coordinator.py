@@ -111,7 +111,8 @@ class Coordinator:
             if entry.outcome is Outcome.RUNNING or entry.outcome is Outcome.PENDING:
                 self._fresh.append(entry.trial_id)
             if entry.outcome.is_final:
-                self._tell_source(entry)
+                # The kill may have fallen between journal and tracker; what the tracker knows it drops.
+                self._end(entry)
         # Trials that had begun go first: their checkpoints are the cheapest samples there are.
         self._fresh = deque(sorted(self._fresh, key=lambda trial_id: -self.trials[trial_id].milestones))
         if self._known_upfront:
@@ -140,6 +141,7 @@ class Coordinator:
         assert decision is not None
         entry = self.trials[decision.trial_id]
         self.engine.restore_decision(decision)
+        self._tracker.log_decision(decision)
         self._settle_one(entry, decision)
 
     def _replay_failure(self, record: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tests.benchmarks.common import Figure, machine, median, print_figures  # noqa: E402
+from tests.benchmarks.common import Figure, machine, median, print_figures
 
 TRIALS = 16
 BATCH = 8
@@ -77,7 +77,11 @@ def run_ours(samples: int, tracking: bool) -> dict[str, float]:
         began = time.perf_counter()
         result = run_sweep(sweep_file(Path(folder), samples, tracking))
         wall = time.perf_counter() - began
-        setups = [r["setup_seconds"] for r in read_journal(Path(folder) / "bench" / "journal.jsonl") if r["kind"] == "milestone" and r["index"] == 0]
+        setups = [
+            r["setup_seconds"]
+            for r in read_journal(Path(folder) / "bench" / "journal.jsonl")
+            if r["kind"] == "milestone" and r["index"] == 0
+        ]
     warm = sorted(setups)[: len(setups) - result.slots]
     return {
         "utilisation": result.utilisation,

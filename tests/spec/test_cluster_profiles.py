@@ -39,7 +39,7 @@ def test_local_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_unknown_profile_names_a_near_one() -> None:
     with pytest.raises(
-        SpecError, match="cluster = 'exsting': there is no such cluster profile. Did you mean 'existing'"
+        SpecError, match=r"cluster = 'exsting': there is no such cluster profile\. Did you mean 'existing'"
     ):
         load_cluster("exsting")
 

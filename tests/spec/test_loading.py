@@ -46,7 +46,7 @@ def test_a_small_sweep_file_loads(tmp_path: Path) -> None:
 
 # part of the line that is replaced, what replaces it, field, value, part of the rule, part of the mend
 WRONG: dict[str, tuple[str, str, str, Any, str, str]] = {
-    "unknown key": ("budget:", "budgt:", "budgt", None, "not known here", "did you mean 'budget'?"),
+    "unknown key": ("budget:", "budgt:", "budgt", {"trials": 4, "samples": 64}, "not known here", "did you mean 'budget'?"),
     "unknown nested key": ("trials: 4", "trails: 4", "budget.trails", 4, "not known here", "did you mean 'trials'?"),
     "unknown key in a list": ("kind: loss", "knd: loss", "evaluation.0.knd", "loss", "not known", "did you mean 'kind'?"),
     "unknown key of a dataclass": (
@@ -132,7 +132,7 @@ WRONG: dict[str, tuple[str, str, str, Any, str, str]] = {
                        "no evaluation set gives this metric", "did you mean 'eval/loss'?"),
     "unknown metric in a constraint": (
         "mode: min", "constraints: [{metric: eval/forget, at_most: 1}]", "objective.constraints.0.metric", "eval/forget",
-        "no evaluation set gives this metric", "available: eval/loss",
+        "no evaluation set gives this metric", "did you mean 'eval/loss'?",
     ),
     "two bounds": (
         "mode: min", "constraints: [{metric: eval/loss, at_most: 1, at_least: 0}]", "objective.constraints.0",
