@@ -118,8 +118,8 @@ domain: the set of its values.
 |---|---|---|
 | `3` or `{fixed: 3}` | this value | the value |
 | `[8, 16]` or `{choice: [8, 16]}` | one of these, equally likely | each of them |
-| `{uniform: [0.0, 0.2]}` | any number in the range | needs `points` |
-| `{log_uniform: [1e-5, 1e-3]}` | any number, evenly in the logarithm | needs `points` |
+| `{uniform: [0.0, 0.2]}` | any number in the range | needs `points` or `quantum` |
+| `{log_uniform: [1e-5, 1e-3]}` | any number, evenly in the logarithm | needs `points` or `quantum` |
 | `{integer: [1, 8]}` | any whole number, both ends included | each of them |
 
 `uniform` and `log_uniform` take `points: n` (how many values a grid takes, ends included) and `quantum: q`

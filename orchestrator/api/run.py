@@ -31,7 +31,7 @@ from orchestrator.tuning.cluster import Capacity, connected
 from orchestrator.tuning.coordinator import Coordinator
 from orchestrator.tuning.driver import Driver
 from orchestrator.tuning.journal import Journal, read_journal
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.tuning.layout import SweepFolder, check_storage
 from orchestrator.tuning.sources import make_source
 from orchestrator.tuning.trainable import WorkerTask
 
@@ -74,7 +74,7 @@ def run_sweep(
     if not fresh:
         check_same_sweep(folder, content, where)
     validation = validate_sweep(spec, ray_address=ray_address, where=where, say=say)
-    check_memory_of(validation, where)
+    check_capacity(validation, where)
     if fresh:
         set_aside(folder)
     say("Starting Ray ...")
@@ -107,11 +107,22 @@ def set_aside(folder: SweepFolder) -> None:
         folder.root.rename(folder.root.with_name(f"{folder.name}.{time.strftime('%Y%m%d-%H%M%S')}"))
 
 
-def check_memory_of(validation: ValidationResult, where: str) -> None:
-    """Raise CapacityError if a planned trial does not fit the memory of this machine (local clusters only)."""
+# Weights and two optimizer moments in float32: what a checkpoint holds of every trained parameter.
+CHECKPOINT_BYTES_PER_PARAMETER = 12
+
+
+def check_capacity(validation: ValidationResult, where: str) -> None:
+    """Raise unless the planned trials fit the memory of this machine (local clusters) and their checkpoints the disk.
+
+    Raises:
+        CapacityError: If the largest trial does not fit the memory.
+        StorageError: If the disk cannot hold a checkpoint of every trial.
+    """
+    trials, slots, available = planned_trials(validation)
     if validation.cluster.kind == "local":
-        trials, slots, available = planned_trials(validation)
         check_memory(validation.spec, trials, available, slots, where)
+    needed = sum(CHECKPOINT_BYTES_PER_PARAMETER * trial.estimate.trainable_parameters for trial in trials)
+    check_storage(Path(validation.spec.storage), needed)
 
 
 class _Session:

@@ -140,8 +140,10 @@ def _batches(documents: list[np.ndarray], settings: PretrainSettings, pad_id: in
     while True:
         order.shuffle(documents)
         rows = pack_rows(documents, settings.sequence_length, pad_id)
-        for start in range(0, len(rows) - settings.rows_per_step + 1, settings.rows_per_step):
-            yield rows[start : start + settings.rows_per_step]
+        # A corpus smaller than one step is one smaller step; else the incomplete last step is left out.
+        step_rows = min(settings.rows_per_step, len(rows))
+        for start in range(0, len(rows) - step_rows + 1, step_rows):
+            yield rows[start : start + step_rows]
 
 
 def _train(model: Any, documents: list[np.ndarray], settings: PretrainSettings, pad_id: int) -> float:
@@ -165,8 +167,7 @@ def _train(model: Any, documents: list[np.ndarray], settings: PretrainSettings, 
 def _optimizers(model: Any, settings: PretrainSettings) -> tuple[torch.optim.Optimizer, ...]:
     """Muon (Jordan et al. 2024) on the matrices inside the blocks, AdamW on embeddings and norms.
 
-    Muon memorises the biographies in about half the tokens. Embeddings are kept out of weight decay:
-    tokens that the text never shows (chat markers) must not fade.
+    Embeddings are kept out of weight decay: tokens that the text never shows (chat markers) must not fade.
     """
     inside = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     outside = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]

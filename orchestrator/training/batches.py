@@ -62,11 +62,6 @@ class MicroBatch:
         """Tokens the device computes: rows times the longest row."""
         return self.input_ids.numel()
 
-    @property
-    def is_padded(self) -> bool:
-        """Whether any row is shorter than the longest (reads the mask: call it on CPU tensors only)."""
-        return bool((self.attention_mask == 0).any())
-
     def as_batch(self) -> dict[str, Tensor]:
         """Return the tensors under the names that methods and models know."""
         plain = {"input_ids": self.input_ids, "attention_mask": self.attention_mask, "labels": self.labels}

@@ -19,13 +19,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -65,9 +66,12 @@ def save_checkpoint(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
-        contents = {WEIGHTS: save(_storable(weights)), OPTIMIZER: save(_storable(tensors)), STATE: _json(body)}
-        files = {name: _write(draft / name, content) for name, content in contents.items()}
-        _write(draft / MANIFEST, _json({"format": FORMAT, "files": files}))
+        _write_tensors(draft / WEIGHTS, weights)
+        _write_tensors(draft / OPTIMIZER, tensors)
+        (draft / STATE).write_bytes(_json(body))
+        files = _flush_and_describe([draft / name for name in (WEIGHTS, OPTIMIZER, STATE)])
+        (draft / MANIFEST).write_bytes(_json({"format": FORMAT, "files": files}))
+        _flush(draft / MANIFEST)
         _put_in_place(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -163,16 +167,40 @@ def _json(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, indent=1).encode()
 
 
-def _write(path: Path, content: bytes) -> dict[str, Any]:
-    with path.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        save_file(_storable(tensors), path)
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+
+
+def _flush_and_describe(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """Flush files to disk and return their sizes and digests; the disk works while the digests are computed."""
+    with ThreadPoolExecutor(max_workers=len(paths)) as pool:
+        flushes = [pool.submit(_flush, path) for path in paths]
+        entries = {path.name: _describe(path) for path in paths}
+        for flush in flushes:
+            flush.result()
+    return entries
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"bytes": path.stat().st_size, "sha256": digest}
+
+
+def _flush(path: Path) -> None:
+    """Bring a file's contents, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _put_in_place(draft: Path, folder: Path) -> None:
-    _sync_folder(draft)
+    _flush(draft)
     if folder.exists():
         old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
         shutil.rmtree(old, ignore_errors=True)
@@ -181,15 +209,7 @@ def _put_in_place(draft: Path, folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     else:
         draft.rename(folder)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    _flush(folder.parent)
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.benchmarks.common import Figure, machine, median, print_figures
 
-TRIALS = 16
+TRIALS = 20
 BATCH = 8
 
 

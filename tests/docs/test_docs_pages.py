@@ -11,7 +11,8 @@ import yaml
 
 from orchestrator.spec.catalogue import METHODS
 from orchestrator.spec.cluster import ClusterProfile
-from orchestrator.spec.loading import parse_sweep, read_yaml
+from orchestrator.spec.loading import parse_sweep
+from orchestrator.spec.yaml_text import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -69,6 +70,14 @@ def merged(base, part):
     return result
 
 
+def whole(fragment):
+    """Complete a fragment to a sweep; phases take the place of data.train."""
+    values = merged(BASE, fragment)
+    if "phases" in values["data"]:
+        del values["data"]["train"]
+    return values
+
+
 @pytest.fixture(scope="module")
 def generate():
     place = ROOT / "docs" / "generate.py"
@@ -118,7 +127,7 @@ def test_docs_yaml_examples_validate(text, tmp_path):
     if text.startswith("# cluster file\n"):
         ClusterProfile.model_validate(values)
     elif text.startswith("# fragment\n"):
-        parse_sweep(merged(BASE, values), str(file))
+        parse_sweep(whole(values), str(file))
     else:
         parse_sweep(values, str(file), lines)
 

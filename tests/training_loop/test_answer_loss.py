@@ -153,9 +153,7 @@ def test_fused_cross_entropy_does_not_depend_on_chunks(tokens, chunk, scale, sof
 def test_fused_cross_entropy_of_frozen_weights_gives_no_weight_gradient():
     hidden = torch.randn(5, 8, requires_grad=True)
     weight = torch.randn(VOCABULARY, 8)
-    loss = fused_cross_entropy_sum(
-        hidden, weight, None, torch.arange(5), chunk_tokens=2, shape=LogitShape()
-    )
+    loss = fused_cross_entropy_sum(hidden, weight, None, torch.arange(5), chunk_tokens=2, shape=LogitShape())
     loss.backward()
     assert weight.grad is None
     assert np.isfinite(hidden.grad.numpy()).all()

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -46,9 +48,9 @@ def test_phased_order_trains_all_epochs_of_a_phase_before_the_next():
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=4), st.integers(1, 120), st.integers(1, 25))
 def test_phased_order_shares_any_budget_in_proportion(sizes, samples, size):
     edges = np.cumsum([0, *sizes])
-    order = PhasedOrder([np.arange(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)], samples, seed=3)
+    order = PhasedOrder([np.arange(a, b) for a, b in itertools.pairwise(edges)], samples, seed=3)
     stream = order.slice(0, samples)
-    counts = [int(((stream >= a) & (stream < b)).sum()) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    counts = [int(((stream >= a) & (stream < b)).sum()) for a, b in itertools.pairwise(edges)]
     assert sum(counts) == samples
     for count, rows in zip(counts, sizes, strict=True):
         assert abs(count - samples * rows / sum(sizes)) < 1

@@ -202,7 +202,7 @@ def test_trial_out_of_memory_redoes_the_step_with_the_same_samples(error):
 def test_trial_that_does_not_fit_one_sample_says_so():
     model = tiny_model()
     ScarceModel(model, 10)
-    with pytest.raises(DeviceMemoryError, match="trial t0: a single sample of .* tokens does not fit"):
+    with pytest.raises(DeviceMemoryError, match=r"trial t0: a single sample of .* tokens does not fit"):
         make_trial(model=model, settings=small(200)).advance(80)
 
 

@@ -39,18 +39,18 @@ class MemoryRows:
 
 def tiny_model(architecture: str = "Llama", seed: int = 0, **changes: Any) -> Any:
     """Return a randomly initialised causal model of two layers."""
-    sizes = dict(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
+    sizes = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 64,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
     config = getattr(transformers, f"{architecture}Config")(**{**sizes, **changes})
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -58,7 +58,9 @@ def tiny_model(architecture: str = "Llama", seed: int = 0, **changes: Any) -> An
 
 
 def tiny_config(**changes: Any) -> TrialConfig:
-    return TrialConfig(**{**dict(method="full", effective_batch_size=8, learning_rate=3e-3, samples=80), **changes})
+    return TrialConfig(
+        **{**{"method": "full", "effective_batch_size": 8, "learning_rate": 3e-3, "samples": 80}, **changes}
+    )
 
 
 def ticking_clock() -> Callable[[], float]:
@@ -81,18 +83,18 @@ def make_trial(
     method = build_method(config.method, config.method_options)
     context = MethodContext(steps=-(-config.samples // config.effective_batch_size), seed=config.seed)
     wrapped = method.wrap_model(tiny_model() if model is None else model, context)
-    arguments: dict[str, Any] = dict(
-        trial_id="t0",
-        config=config,
-        model=wrapped,
-        method=method,
-        data=rows,
-        settings=settings or TrainingSettings(),
-        device=CPU,
-        pad_token_id=0,
-        budgets=budgets or TokenBudgets(),
-        clock=ticking_clock(),
-    )
+    arguments: dict[str, Any] = {
+        "trial_id": "t0",
+        "config": config,
+        "model": wrapped,
+        "method": method,
+        "data": rows,
+        "settings": settings or TrainingSettings(),
+        "device": CPU,
+        "pad_token_id": 0,
+        "budgets": budgets or TokenBudgets(),
+        "clock": ticking_clock(),
+    }
     return Trial(**{**arguments, **changes})
 
 

@@ -49,10 +49,11 @@ def small_spec(**changes: Any) -> SweepSpec:
 
 
 def formula_loss(config: TrialConfig, samples: int) -> float:
-    """Held-out loss: falls with samples, best at each method's middle learning rate, slightly at small batches."""
-    centre = {"full": 3e-5, "lora": 1e-3}[config.method]
+    """Held-out loss: falls with samples; full beats lora, each is best at its middle rate and at small batches."""
+    centre, offset = {"full": (3e-5, 0.0), "lora": (1e-3, 0.02)}[config.method]
     miss = abs(math.log10(config.learning_rate / centre))
-    return 1 + 0.5 * miss + 0.05 * math.log2(config.effective_batch_size) + 2 / math.log2(samples + 2) + 0.01 * config.seed
+    size = 0.05 * math.log2(config.effective_batch_size)
+    return 1 + offset + 0.5 * miss + size + 2 / math.log2(samples + 2) + 0.01 * config.seed
 
 
 class Killed(Exception):
@@ -100,7 +101,7 @@ class SimulatedSweep:
         slots: Workers.
         record: Stop nothing.
         lives: Kill the driver at so many journal writes; None to let it live.
-        loss: Score of a configuration after so many samples.
+        loss: Score of a configuration at a milestone's level in samples.
         diverges, fails: Which configurations do so at their first milestone.
         duration: Seconds that a configuration's milestone takes; decides who arrives first.
         deadline: Monotonic time as for `Coordinator`.
@@ -192,7 +193,13 @@ class SimulatedSweep:
         self._number += 1
         level = self.plan.levels[assignment.known_milestones]
         seconds = self._duration(assignment.config, level)
-        entry = (self.clock + seconds, self._number, assignment.trial_id, assignment.config, assignment.known_milestones)
+        entry = (
+            self.clock + seconds,
+            self._number,
+            assignment.trial_id,
+            assignment.config,
+            assignment.known_milestones,
+        )
         heapq.heappush(self._busy, entry)
 
     def _finish_one(self) -> None:
@@ -226,10 +233,21 @@ class SimulatedSweep:
         if self._diverges(config):
             state = TrialState.DIVERGED
             halted = Decision(trial_id, seen, Action.STOP, DIVERGENCE, "", "The loss is not a number.")
-        scores = {} if halted else {"eval/loss": self._loss(config, seen), "other/loss": config.learning_rate}
+        scores = {} if halted else {"eval/loss": self._loss(config, level), "other/loss": config.learning_rate}
         signal = TrainingSignal(seen, seen, seen * 9, 2.0, 2.0, 1.0, config.learning_rate, 100.0, float(seen))
         milestone = Milestone(
-            trial_id, index, level, seen, seen * 9, state, scores, (signal,), 1.0, 0.5, checkpoint=f"m{index}", node="here"
+            trial_id,
+            index,
+            level,
+            seen,
+            seen * 9,
+            state,
+            scores,
+            (signal,),
+            1.0,
+            0.5,
+            checkpoint=f"m{index}",
+            node="here",
         )
         return milestone, halted
 
@@ -242,4 +260,3 @@ class SimulatedSweep:
         entries = self.coordinator.trials.values()
         made = ((entry.trial_id, entry.verdict) for entry in entries)
         return {key: (made.rule, made.action, made.samples_seen) for key, made in made if made is not None}
-
