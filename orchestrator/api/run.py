@@ -5,37 +5,45 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from orchestrator.api.history import (
+    check_same_inputs,
+    check_same_sweep,
+    complete_capacity,
+    set_aside,
+    spent_before,
+)
 from orchestrator.api.plan import check_memory, planned_trials
 from orchestrator.api.policy import make_divergence, make_engine
 from orchestrator.api.preflight import Say, ValidationResult, silent, validate_sweep
 from orchestrator.api.results import build_result, build_view
-from orchestrator.errors import StorageError
 from orchestrator.records import Scalar, TrialConfig
 from orchestrator.reporting.summary import decision_note
 from orchestrator.results import SweepResult, SweepView, TrackingIds
-from orchestrator.spec.catalogue import METHODS
-from orchestrator.spec.identity import difference, digest, trial_name
+from orchestrator.spec.catalogue import METHODS, resolve_options
+from orchestrator.spec.identity import digest, trial_name
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.tracking.opening import default_tracking_uri, open_tracker
 from orchestrator.tracking.provenance import provenance_tags
 from orchestrator.tracking.tracker import DatasetInfo, NoTracker, SweepInfo, SweepOutcome, Tracker, TrialInfo
 from orchestrator.tracking.ui import ui_command
 from orchestrator.tracking.views import experiment_address
+from orchestrator.training.models import find_model, weights_digest
 from orchestrator.tuning.cluster import Capacity, connected
 from orchestrator.tuning.coordinator import Coordinator
 from orchestrator.tuning.driver import Driver
-from orchestrator.tuning.journal import Journal, read_journal
+from orchestrator.tuning.journal import Journal
 from orchestrator.tuning.layout import SweepFolder, check_storage
 from orchestrator.tuning.sources import make_source
 from orchestrator.tuning.trainable import WorkerTask
 
-FLUSH_SECONDS = 60.0
+FLUSH_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
 UI_ADDRESS = "http://127.0.0.1:5000"
 LEARNING_SEARCHERS = ("tpe", "gp", "nsga2")
 
@@ -75,36 +83,21 @@ def run_sweep(
         check_same_sweep(folder, content, where)
     validation = validate_sweep(spec, ray_address=ray_address, where=where, say=say)
     check_capacity(validation, where)
+    inputs = {
+        "training data": validation.setup.train_digest,
+        "base model": weights_digest(find_model(spec.model), spec.model.revision),
+    }
     if fresh:
         set_aside(folder)
+    else:
+        check_same_inputs(folder, inputs, where)
+    start = _Start(validation, folder, content, inputs, record, started, say)
+    done = complete_capacity(folder)
+    if done is not None:
+        return _Session(start, done).run(observer)
     say("Starting Ray ...")
     with connected(validation.cluster, spec.resources, validation.plan.trials) as capacity:
-        session = _Session(validation, folder, content, record, capacity, started, say)
-        return session.run(observer)
-
-
-def check_same_sweep(folder: SweepFolder, content: dict[str, Any], where: str) -> None:
-    """Raise if the storage holds another sweep of this name.
-
-    Raises:
-        StorageError: Says which fields differ.
-    """
-    first = next((record for record in read_journal(folder.journal) if record["kind"] == "sweep"), None)
-    if first is None or digest(first["content"]) == digest(content):
-        return
-    lines = difference(first["content"], content)
-    shown = "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more" if len(lines) > 5 else "")
-    raise StorageError(
-        where, "name", folder.name,
-        f"the storage '{folder.storage}' holds a sweep of this name with another content ({shown})",
-        "choose another name, or set the old one aside with --fresh",
-    )  # fmt: skip
-
-
-def set_aside(folder: SweepFolder) -> None:
-    """Rename an earlier sweep's folder, so that nothing already computed is lost."""
-    if folder.root.exists():
-        folder.root.rename(folder.root.with_name(f"{folder.name}.{time.strftime('%Y%m%d-%H%M%S')}"))
+        return _Session(start, capacity).run(observer)
 
 
 # Weights and two optimizer moments in float32: what a checkpoint holds of every trained parameter.
@@ -125,22 +118,27 @@ def check_capacity(validation: ValidationResult, where: str) -> None:
     check_storage(Path(validation.spec.storage), needed)
 
 
+@dataclass(frozen=True)
+class _Start:
+    """What is known before Ray is there."""
+
+    validation: ValidationResult
+    folder: SweepFolder
+    content: dict[str, Any]
+    inputs: dict[str, str]
+    record: bool
+    started: float
+    say: Say
+
+
 class _Session:
     """One session of a sweep: everything between a connected Ray and the result."""
 
-    def __init__(
-        self,
-        validation: ValidationResult,
-        folder: SweepFolder,
-        content: dict[str, Any],
-        record: bool,
-        capacity: Capacity,
-        started: float,
-        say: Say,
-    ) -> None:
-        self._validation, self._spec, self._plan = validation, validation.spec, validation.plan
-        self._folder, self._content, self._record = folder, content, record
-        self._capacity, self._started, self._say = capacity, started, say
+    def __init__(self, start: _Start, capacity: Capacity) -> None:
+        self._validation, self._spec, self._plan = start.validation, start.validation.spec, start.validation.plan
+        self._folder, self._content, self._inputs = start.folder, start.content, start.inputs
+        self._record, self._started, self._say = start.record, start.started, start.say
+        self._capacity = capacity
 
     def run(self, observer: Callable[[SweepView], None] | None) -> SweepResult:
         journal = Journal(self._folder.journal)
@@ -153,20 +151,25 @@ class _Session:
                 coordinator, self._task(), self._spec.resources, self._capacity.slots,
                 lambda: self._view(coordinator, tracker), observer, self._say,
             )  # fmt: skip
-            status = "interrupted"
-            ran = 0.0
-            began = time.monotonic()
-            try:
-                ran = driver.run(f"session-{journal.epoch:04d}")
-                status = "interrupted" if coordinator.open_trials else "completed"
-                if coordinator.out_of_time and coordinator.open_trials:
-                    self._say("budget.wall_minutes is spent; the same command goes on from here.")
-            except KeyboardInterrupt:
-                ran = time.monotonic() - began
+            status, ran = self._drive(driver, coordinator, journal)
             result = self._result(journal, coordinator, tracker, sweep_id, status, ran)
-            self._tell_end(tracker, result, coordinator)
+            self._tell_end(tracker, result)
         journal.close()
         return self._with_tracking(result, tracker)
+
+    def _drive(self, driver: Driver, coordinator: Coordinator, journal: Journal) -> tuple[str, float]:
+        """Train; returns the status and the seconds in which trials could run."""
+        if coordinator.finished:
+            return "completed", 0.0
+        journal.append(("session", {"slots": self._capacity.slots, "cpus": self._capacity.cpus}))
+        began = time.monotonic()
+        try:
+            driver.run(f"session-{journal.epoch:04d}")
+        except KeyboardInterrupt:
+            self._say("Stopped now; trials go on from their last milestone when the same command runs again.")
+        if coordinator.out_of_time and coordinator.open_trials:
+            self._say("budget.wall_minutes is spent; the same command goes on from here.")
+        return "interrupted" if coordinator.open_trials else "completed", time.monotonic() - began
 
     def _open_journal(self, journal: Journal) -> str:
         first = next(journal.of_kind("sweep"), None)
@@ -174,10 +177,19 @@ class _Session:
             sweep_id = digest(
                 {"content": self._content, "storage": str(self._folder.root.resolve()), "time": time.time()}
             )
-            journal.append(("sweep", {"sweep_id": sweep_id, "content": self._content, "plan": asdict(self._plan)}))
+            journal.append(
+                (
+                    "sweep",
+                    {
+                        "sweep_id": sweep_id,
+                        "content": self._content,
+                        "inputs": self._inputs,
+                        "plan": asdict(self._plan),
+                    },
+                )
+            )
         else:
             sweep_id = first["sweep_id"]
-        journal.append(("session", {"slots": self._capacity.slots, "cpus": self._capacity.cpus}))
         return str(sweep_id)
 
     @contextmanager
@@ -194,7 +206,7 @@ class _Session:
         try:
             yield tracker
         finally:
-            tracker.close(FLUSH_SECONDS)
+            tracker.close(CLOSE_SECONDS)
 
     def _sweep_info(self, sweep_id: str) -> SweepInfo:
         spec, setup = self._spec, self._validation.setup
@@ -234,7 +246,7 @@ class _Session:
             cohort_of=lambda config: cohort_of(spec, config),
             name_of=lambda config: trial_name(config, varied),
             trial_info=lambda trial_id, name, config: replace(
-                TrialInfo.of(trial_id, config, datasets=datasets), name=name
+                TrialInfo.of(trial_id, with_defaults(config), datasets=datasets), name=name
             ),
             known_upfront=spec.searcher.kind not in LEARNING_SEARCHERS,
             deadline=None if minutes is None else self._started + 60 * minutes,
@@ -272,17 +284,18 @@ class _Session:
     def _result(
         self, journal: Journal, coordinator: Coordinator, tracker: Tracker, sweep_id: str, status: str, ran: float
     ) -> SweepResult:
-        wall = time.monotonic() - self._started
+        before = spent_before(journal.records, journal.epoch)
+        wall = time.monotonic() - self._started if ran else 0.0
         slot_seconds = ran * self._capacity.slots
-        earlier = list(journal.of_kind("session_end"))
-        journal.append(("session_end", {"status": status, "wall_seconds": wall, "slot_seconds": slot_seconds}))
+        if ran:
+            journal.append(("session_end", {"status": status, "wall_seconds": wall, "slot_seconds": slot_seconds}))
         return build_result(
             self._spec, self._plan, coordinator, self._folder, self._capacity.slots, sweep_id, status,
-            wall + sum(record["wall_seconds"] for record in earlier),
-            slot_seconds + sum(record["slot_seconds"] for record in earlier), tracker,
+            wall + before.wall_seconds,
+            slot_seconds + before.slot_seconds, tracker,
         )  # fmt: skip
 
-    def _tell_end(self, tracker: Tracker, result: SweepResult, coordinator: Coordinator) -> None:
+    def _tell_end(self, tracker: Tracker, result: SweepResult) -> None:
         headline = f"{sum(result.counts.values())} trials"
         if result.winner is not None and result.status == "completed":
             objective = result.winner.objective
@@ -328,6 +341,11 @@ class _Session:
             ui_command=ui_command(uri, self._folder.storage),
             ui_address=experiment_address(uri if uri.startswith("http") else UI_ADDRESS, tracker.experiment_id),
         )
+
+
+def with_defaults(config: TrialConfig) -> TrialConfig:
+    """Return a configuration with its method's default options written out, as MLflow should show it."""
+    return replace(config, method_options=resolve_options(config.method, config.method_options))
 
 
 def cohort_of(spec: SweepSpec, config: TrialConfig) -> str:

@@ -31,8 +31,10 @@ PROBE_SECONDS = 0.15
 
 @dataclass(frozen=True)
 class TrialEstimate:
-    """Memory by part in GiB, trainable parameters, seconds of one slot. ``exact_parameters`` is False where
-    the method could not be built without weights and every parameter was counted as trainable.
+    """What one trial takes: memory by part in GiB, trainable parameters, seconds of one slot.
+
+    ``exact_parameters`` is False where the method could not be built without weights and every parameter
+    was counted as trainable.
     """
 
     memory: MemoryEstimate

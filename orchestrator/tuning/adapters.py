@@ -74,11 +74,20 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
         folder: Where workers leave their reports.
         slots: Workers to keep warm.
         on_turn: Called on every turn of Tune's loop (display, control).
+        say: Prints a line for the user.
     """
 
-    def __init__(self, coordinator: Coordinator, folder: SweepFolder, slots: int, on_turn: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        folder: SweepFolder,
+        slots: int,
+        on_turn: Callable[[], None],
+        say: Callable[[str], None],
+    ) -> None:
         super().__init__()
         self._coordinator, self._folder, self._slots, self._on_turn = coordinator, folder, slots, on_turn
+        self._say = say
         self._tune_trials: dict[str, Trial] = {}
         self._warm = False
 
@@ -92,11 +101,16 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """Tune has given a trial up: its process died too often."""
         error = trial.get_error()
-        self._coordinator.fail(trial.config["trial_id"], f"its process died repeatedly: {_first_line(error)}")
+        self._coordinator.fail(trial.config["trial_id"], f"it failed repeatedly, at last with {_cause(error)}")
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Read the milestone's report, ask the coordinator, and translate its answer."""
         trial_id = result["trial"]
+        if result["halt"]:
+            self._say(f"{result['halt']}; the sweep stops and goes on with the same command.")
+            self._coordinator.save_and_halt(trial_id)
+            end: str = TrialScheduler.STOP
+            return end
         if result["failure"]:
             self._coordinator.fail(trial_id, result["failure"])
             stop: str = TrialScheduler.STOP
@@ -160,6 +174,8 @@ class CoordinatorStopper(_NotPickled, tune.Stopper):  # type: ignore[misc]
         return self._coordinator.finished
 
 
-def _first_line(error: Exception | None) -> str:
-    text = str(error).strip() if error is not None else "unknown cause"
-    return text.splitlines()[0][:300] if text else type(error).__name__
+def _cause(error: Exception | None) -> str:
+    """Return type and first line of what went wrong; Ray wraps a worker's exception in one with a traceback."""
+    cause = getattr(error, "cause", None) or error
+    lines = str(cause).strip().splitlines() if cause is not None else []
+    return f"{type(cause).__name__}: {lines[0][:300]}" if lines else type(cause).__name__

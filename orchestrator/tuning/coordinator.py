@@ -108,7 +108,8 @@ class Coordinator:
             if handler is not None:
                 handler(record)
         for entry in self.trials.values():
-            if entry.outcome is Outcome.RUNNING or entry.outcome is Outcome.PENDING:
+            if entry.outcome in (Outcome.RUNNING, Outcome.PENDING):
+                entry.outcome = Outcome.PENDING
                 self._fresh.append(entry.trial_id)
             if entry.outcome.is_final:
                 # The kill may have fallen between journal and tracker; what the tracker knows it drops.
@@ -203,6 +204,11 @@ class Coordinator:
         self.engine.mark_failed(trial_id)
         self._end(entry)
         self._settle()
+
+    def save_and_halt(self, trial_id: str) -> None:
+        """A worker cannot go on for a cause outside the trial (a full disk): end the session, resumable."""
+        self.trials[trial_id].launched = False
+        self.stopping = True
 
     def next_promoted(self) -> str | None:
         """Return a paused trial of this process that may go on, without removing it from the queue."""

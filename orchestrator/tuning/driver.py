@@ -53,15 +53,11 @@ class Driver:
         self._view, self._observer, self._say = view, observer, say
         self._last_view = 0.0
 
-    def run(self, session: str) -> float:
-        """Train until the coordinator has nothing left to do; returns the seconds in which trials could run."""
+    def run(self, session: str) -> None:
+        """Train until the coordinator has nothing left to do."""
         treat_lost_results_as_lost_actors()
-        started = time.monotonic()
-        if self._coordinator.finished:
-            return 0.0
         with _owned_signals(self._interrupt):
             self._tuner(session).fit()
-        return time.monotonic() - started
 
     def _tuner(self, session: str) -> tune.Tuner:
         trainable = tune.with_resources(
@@ -74,7 +70,7 @@ class Driver:
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=CoordinatorSearcher(self._coordinator, self._slots),
-                scheduler=CoordinatorScheduler(self._coordinator, folder, self._slots, self._turn),
+                scheduler=CoordinatorScheduler(self._coordinator, folder, self._slots, self._turn, self._say),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),

@@ -30,7 +30,7 @@ from orchestrator.settings import TrialSetup
 from orchestrator.training.checkpoints import complete_checkpoint
 from orchestrator.training.session import TrainingSession
 from orchestrator.training.trial import Trial
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.tuning.layout import SweepFolder, is_disk_full
 from orchestrator.tuning.reports import read_report, write_report
 
 PROGRESS_EVERY_SECONDS = 1.0
@@ -101,10 +101,16 @@ class TrialRunner:
             if not stored.exists():
                 self._train_to_milestone()
         except OrchestratorError as error:
-            return {"trial": self._trial_id, "milestone": -1, "failure": f"{type(error).__name__}: {error}"}
-        result = {"trial": self._trial_id, "milestone": self._next, "failure": ""}
+            return self._answer(-1, failure=f"{type(error).__name__}: {error}")
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            return self._answer(-1, halt=f"The disk of {self._task.folder.storage} is full ({error})")
         self._next += 1
-        return result
+        return self._answer(self._next - 1)
+
+    def _answer(self, milestone: int, failure: str = "", halt: str = "") -> dict[str, Any]:
+        return {"trial": self._trial_id, "milestone": milestone, "failure": failure, "halt": halt}
 
     def close(self) -> None:
         """Free the trial's memory; the session stays."""
