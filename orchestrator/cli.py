@@ -48,10 +48,11 @@ def validate(
     as_json: JsonOption = False,
 ) -> None:
     """Check everything that can be checked without training, and print the resolved values."""
+    spec = _load(file, set_, storage)
     from orchestrator.api import validate_sweep
     from orchestrator.reporting.plans import print_validation
 
-    outcome = validate_sweep(_load(file, set_, storage), ray_address=ray, where=str(file))
+    outcome = validate_sweep(spec, ray_address=ray, where=str(file))
     if as_json:
         _print_json(outcome.as_dict())
     else:
@@ -67,10 +68,11 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """List trials, samples, tokens, batch plans, estimated memory and time. Nothing is trained."""
+    spec = _load(file, set_, storage, trials)
     from orchestrator.api import plan_trials
     from orchestrator.reporting.plans import print_plan
 
-    outcome = plan_trials(_load(file, set_, storage, trials), where=str(file))
+    outcome = plan_trials(spec, where=str(file))
     if as_json:
         _print_json(outcome.as_dict())
     else:
@@ -96,12 +98,12 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a sweep, or resume it when the same sweep was interrupted."""
+    spec = _load(file, set_, storage, trials, tracking_uri)
     from orchestrator.api import run_sweep
     from orchestrator.reporting.live import LiveTable
     from orchestrator.reporting.summary import print_summary
 
     console = _console(stderr=as_json)
-    spec = _load(file, set_, storage, trials, tracking_uri)
     with LiveTable(console) as table:
         result = run_sweep(
             spec,
@@ -146,7 +148,8 @@ def _load(
     trials: int | None = None,
     tracking_uri: str | None = None,
 ) -> Any:
-    from orchestrator.api import load_sweep
+    # Not by way of the interface: a wrong sweep file is told at once, before torch and Ray are imported.
+    from orchestrator.spec.loading import load_sweep
 
     texts = list(overrides or [])
     if storage is not None:

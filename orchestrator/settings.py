@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 DataFormat = Literal["auto", "messages", "prompt_completion", "alpaca", "question_answer", "sharegpt"]
 EvaluationKind = Literal["loss", "exact_match", "text_loss"]
-_CLOSED: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": False}
+_CLOSED: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
 
 
 def _about(description: str, **bounds: Any) -> dict[str, Any]:

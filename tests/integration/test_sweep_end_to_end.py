@@ -36,6 +36,7 @@ search_space:
 searcher: grid
 budget: {samples: 512}
 milestones: [0.25, 0.5, 1.0]
+resources: {concurrency: 1}
 """
 
 
@@ -119,6 +120,22 @@ def test_sweep_gives_a_winner_stops_the_weak_and_tracks_everything(uninterrupted
     statuses = [status for _, status in runs]
     assert statuses.count("FINISHED") == 1 + result["counts"]["completed"]
     assert statuses.count("KILLED") == result["counts"]["stopped"] + result["counts"]["diverged"]
+
+
+def test_two_slots_train_the_same_trials_to_the_same_scores(
+    uninterrupted: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    """Which trial takes an idle slot depends on who arrives first; what a trial learns does not."""
+    result, _ = uninterrupted
+    both = _run(tmp_path / "runs", "--set", "resources.concurrency=2")
+    assert both["slots"] == 2
+    assert both["status"] == "completed"
+    one, two = _facts(result), _facts(both)
+    assert one.keys() == two.keys()
+    same_length = [trial_id for trial_id in one if one[trial_id][1] == two[trial_id][1]]
+    assert len(same_length) >= len(one) - 2
+    for trial_id in same_length:
+        assert two[trial_id][2] == one[trial_id][2]
 
 
 def test_run_again_after_the_end_trains_nothing(uninterrupted: tuple[dict[str, Any], Path]) -> None:
