@@ -154,6 +154,8 @@ class _Session:
             status, ran = self._drive(driver, coordinator, journal)
             result = self._result(journal, coordinator, tracker, sweep_id, status, ran)
             self._tell_end(tracker, result)
+            if tracker.run_ids:
+                journal.append(("tracking", {"run_ids": dict(tracker.run_ids), "experiment_id": tracker.experiment_id}))
         journal.close()
         return self._with_tracking(result, tracker)
 

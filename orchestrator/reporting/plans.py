@@ -42,7 +42,19 @@ def print_plan(values: Mapping[str, Any], console: Console) -> None:
     """Print the trials of a plan with steps, tokens, memory and time, and the totals."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("trial", no_wrap=True)
-    for title in ("steps", "warm-up", "samples", "tokens", "trained", "weights", "gradients", "optimizer", "activations", "total", "time"):
+    for title in (
+        "steps",
+        "warm-up",
+        "samples",
+        "tokens",
+        "trained",
+        "weights",
+        "gradients",
+        "optimizer",
+        "activations",
+        "total",
+        "time",
+    ):
         table.add_column(title, justify="right", no_wrap=True)
     for trial in values["trials"]:
         estimate, memory = trial["estimate"], trial["estimate"]["memory"]

@@ -115,7 +115,9 @@ class DivergenceSpec(Closed):
 
     enabled: bool = Field(default=True, description="Whether the rule runs.")
     loss_margin: float = Field(
-        default=1.5, gt=0, description="Stop when the smoothed loss is this many nats above its start, and at least 1.25 times it."
+        default=1.5,
+        gt=0,
+        description="Stop when the smoothed loss is this many nats above its start, and at least 1.25 times it.",
     )
     grad_norm_factor: float = Field(
         default=100.0, gt=1, description="Stop when the gradient norm stays this many times above its running median."

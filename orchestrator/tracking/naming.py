@@ -16,27 +16,6 @@ DIGEST_LIMIT = 36
 _ODD = re.compile(r"[^/\w.\- ]", re.ASCII)
 
 
-def number(value: float) -> str:
-    """Write a number shortly: ``3e-4``, ``0.05``, ``64``."""
-    if value == 0:
-        return "0"
-    if 1e-3 <= abs(value) < 1e5:
-        return f"{value:.4g}"
-    mantissa, exponent = f"{value:.2e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def trial_name(config: TrialConfig) -> str:
-    """Name a trial by what is searched most, for example ``lora r16 lr3e-4 ebs64 s0``."""
-    rank = next((config.method_options[key] for key in ("r", "rank") if key in config.method_options), None)
-    parts = [config.method]
-    if isinstance(rank, int | float):
-        parts.append(f"r{number(rank)}")
-    parts += [f"lr{number(config.learning_rate)}", f"ebs{config.effective_batch_size}", f"s{config.seed}"]
-    return " ".join(parts)
-
-
 def config_params(config: TrialConfig) -> dict[str, Scalar]:
     """Flatten a configuration; options appear as ``METHOD.option`` and ``schedule.option``."""
     flat: dict[str, Scalar] = {}

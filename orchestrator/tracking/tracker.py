@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.records import Decision, Outcome, Scalar, TrainingSignal, TrialConfig
-from orchestrator.tracking.naming import config_params, trial_name
+from orchestrator.spec.identity import trial_name
+from orchestrator.tracking.naming import config_params
 
 
 class SweepOutcome(enum.StrEnum):
