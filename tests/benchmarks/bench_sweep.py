@@ -110,6 +110,8 @@ def run_rival(samples: int) -> dict[str, float]:
         )
         began = time.perf_counter()
         results = tuner.fit()
+        if results.errors:
+            raise RuntimeError(f"{len(results.errors)} trials of the rival failed: {results.errors[0]}")
         wall = time.perf_counter() - began
         training = sum(result.metrics["training_seconds"] for result in results)
         ray.shutdown()
@@ -121,12 +123,12 @@ def _train_with_trainer(config: dict[str, float], samples: int) -> None:
     from ray import tune
     from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
-    from orchestrator.testbed.sources import base_model_path, resolve
+    from orchestrator.testbed.sources import base_model_path, load_rows
 
     torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(base_model_path())
     model = AutoModelForCausalLM.from_pretrained(base_model_path())
-    rows = [_encode(tokenizer, row["messages"]) for row in resolve("testbed:sft")]
+    rows = [_encode(tokenizer, row["messages"]) for row in load_rows("testbed:sft")]
     cut = len(rows) // 10
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
@@ -184,7 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--side", choices=["ours", "rival"])
     parser.add_argument("--tracking", action="store_true")
-    parser.add_argument("--samples", type=int, default=9000, help="samples per trial (about 10 s on one core)")
+    parser.add_argument("--samples", type=int, default=6000, help="samples per trial (about 10 s on one core)")
     parser.add_argument("--rival-samples", type=int, default=4500, help="samples per trial of the rival (about 10 s)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true")
