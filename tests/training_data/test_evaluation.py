@@ -25,7 +25,7 @@ from orchestrator.training.tokenise import TokenisedData
 
 @pytest.fixture
 def model() -> Any:
-    from conftest import build_model
+    from tiny_models import build_model
 
     model = build_model()
     # A livelier model than a fresh one, whose answers hardly depend on the prompt.

@@ -131,14 +131,14 @@ def test_load_tokenizer_names_a_missing_tokenizer(model_folder: Path) -> None:
 
 
 def test_padding_id_falls_back_on_the_end_of_sequence() -> None:
-    from conftest import build_tokenizer
+    from tiny_models import build_tokenizer
 
     assert padding_id(build_tokenizer()) == 0
     assert padding_id(build_tokenizer(pad_token=None)) == 1
 
 
 def test_fresh_copy_shares_nothing_and_keeps_ties() -> None:
-    from conftest import build_model
+    from tiny_models import build_model
 
     base = build_model(tie_word_embeddings=True)
     copied = fresh_copy(base, CPU)
@@ -155,7 +155,7 @@ def test_fresh_copy_shares_nothing_and_keeps_ties() -> None:
 
 
 def test_digests_tell_models_and_tokenizers_apart(model_folder: Path, tokenizer: Any) -> None:
-    from conftest import build_model, build_tokenizer
+    from tiny_models import build_model, build_tokenizer
 
     before = weights_digest(str(model_folder), None)
     assert before == weights_digest(str(model_folder), None)

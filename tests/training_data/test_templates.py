@@ -52,7 +52,7 @@ def test_load_template_prefers_the_tokenizers_own(tokenizer: Any) -> None:
 
 
 def test_load_template_falls_back_on_the_default() -> None:
-    from conftest import build_tokenizer
+    from tiny_models import build_tokenizer
 
     bare = build_tokenizer(chat_template=None)
     template = load_template(bare, "auto", "m")
@@ -138,7 +138,7 @@ def test_load_template_names_a_missing_file(tokenizer: Any, write: Callable[[str
 
 
 def test_load_template_needs_an_end_of_sequence_token() -> None:
-    from conftest import build_tokenizer
+    from tiny_models import build_tokenizer
 
     with pytest.raises(ModelError, match="has no end-of-sequence token"):
         load_template(build_tokenizer(eos_token=None), "auto", "m")

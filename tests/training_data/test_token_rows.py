@@ -94,7 +94,7 @@ def test_text_pieces_cut_documents_and_stop_at_the_limit(tokenizer: Any) -> None
 
 
 def test_text_pieces_begin_as_the_tokenizer_begins_texts() -> None:
-    from conftest import build_tokenizer
+    from tiny_models import build_tokenizer
     from tokenizers import processors
 
     bare = build_tokenizer(bos_token="<|im_start|>")
