@@ -7,19 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tiny_models import build_model, build_tokenizer
-
-# Before any torch work of this folder: the machine is shared.
-torch.set_num_threads(1)
-
-CHATML = (
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-TEXT = "the cat sat on a mat and what is two plus three five hello world good day answer question red blue"
-SPECIALS = ["<|pad|>", "<|eos|>", "<|im_start|>", "<|im_end|>"]
 
 
 @pytest.fixture(scope="session")
