@@ -87,16 +87,16 @@ def run_sweep(
         "training data": validation.setup.train_digest,
         "base model": weights_digest(find_model(spec.model), spec.model.revision),
     }
-    if fresh:
-        set_aside(folder)
-    else:
+    if not fresh:
         check_same_inputs(folder, inputs, where)
     start = _Start(validation, folder, content, inputs, record, started, say)
-    done = complete_capacity(folder)
+    done = None if fresh else complete_capacity(folder)
     if done is not None:
         return _Session(start, done).run(observer)
-    say("Starting Ray ...")
+    say("Joining Ray ..." if validation.cluster.kind == "existing" else "Starting Ray ...")
     with connected(validation.cluster, spec.resources, validation.plan.trials) as capacity:
+        if fresh:  # only now: a cluster that cannot be joined leaves the earlier sweep where it is
+            set_aside(folder)
         return _Session(start, capacity).run(observer)
 
 

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
+from ray.exceptions import AuthenticationError
 
 from orchestrator.errors import ClusterError
 from orchestrator.spec.cluster import ClusterProfile
 from orchestrator.spec.sweep import Resources
+from orchestrator.tuning.ray_internals import use_auth_token_if_present
 
 CONNECT_SECONDS = 5.0
 
@@ -89,17 +91,41 @@ def _connect(profile: ClusterProfile) -> None:
         ray.shutdown()
     if profile.kind == "existing":
         assert profile.address is not None
-        check_address(profile.address)
-        try:
-            ray.init(address=profile.address, logging_level=logging.ERROR, log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ClusterError("--ray", value=profile.address, rule=f"Ray cannot join this cluster ({error})",
-                               mend="check that its Ray version is the one installed here") from error  # fmt: skip
+        _join(profile.address)
         return
     ray.init(
         address="local", num_cpus=profile.cpus, num_gpus=profile.gpus, include_dashboard=False,
         logging_level=logging.ERROR, log_to_driver=False, configure_logging=True,
     )  # fmt: skip
+
+
+def _join(address: str) -> None:
+    check_address(address)
+    if is_this_machine(address):
+        use_auth_token_if_present()
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            "--ray", value=address, rule=f"Ray cannot join this cluster ({error})",
+            mend="if it asks for a token (`ray start` does wherever one exists), set RAY_AUTH_MODE=token and name the "
+            "cluster's token with RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH; check also that it runs the Ray version "
+            f"installed here, {ray.__version__}",
+        ) from error  # fmt: skip
+
+
+def is_this_machine(address: str) -> bool:
+    """Tell whether a Ray address (HOST:PORT or auto) belongs to this machine: only then can a socket be bound to it."""
+    if address == "auto":
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        for family, kind, protocol, _, place in socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.bind(place)
+    except OSError:
+        return False
+    return True
 
 
 def _capacity(profile: ClusterProfile, resources: Resources, planned_trials: int) -> Capacity:

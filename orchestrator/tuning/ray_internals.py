@@ -1,4 +1,4 @@
-"""The three places where we reach past Ray Tune's public interface, each with its reason and a test.
+"""The four places where we reach past Ray Tune's public interface, each with its reason and a test.
 
 Written against Ray 2.60; `tests/tuning/test_ray_internals.py` fails when an upgrade changes what they rely on.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
@@ -43,6 +44,16 @@ def keep_workers_warm(controller: Any, resources: Any, workers: int) -> None:
 def set_trial_config(trial: Any, key: str, value: Any) -> None:
     """Change one small value of a paused trial's config; Tune hands the config to the actor when it resumes."""
     trial.config[key] = value
+
+
+def use_auth_token_if_present() -> None:
+    """Send Ray's token from now on, if this user has one and RAY_AUTH_MODE does not say otherwise.
+
+    ``ray start`` asks for a token wherever it finds one, and any local Ray leaves one in the home folder; but Ray
+    joins an explicit address without it, so as not to hand it to a stranger. Call this for clusters of this
+    machine only. A cluster that asks for no token ignores one.
+    """
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _controller(wrapped: Any) -> Any:
