@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +54,8 @@ def validate(
     from orchestrator.api import validate_sweep
     from orchestrator.reporting.plans import print_validation
 
-    outcome = validate_sweep(spec, ray_address=ray, where=str(file))
+    with _libraries_off_stdout(as_json):
+        outcome = validate_sweep(spec, ray_address=ray, where=str(file))
     if as_json:
         _print_json(outcome.as_dict())
     else:
@@ -72,7 +75,8 @@ def plan(
     from orchestrator.api import plan_trials
     from orchestrator.reporting.plans import print_plan
 
-    outcome = plan_trials(spec, where=str(file))
+    with _libraries_off_stdout(as_json):
+        outcome = plan_trials(spec, where=str(file))
     if as_json:
         _print_json(outcome.as_dict())
     else:
@@ -104,7 +108,7 @@ def run(
     from orchestrator.reporting.summary import print_summary
 
     console = _console(stderr=as_json)
-    with LiveTable(console) as table:
+    with _libraries_off_stdout(as_json), LiveTable(console) as table:
         result = run_sweep(
             spec,
             ray_address=ray,
@@ -165,6 +169,11 @@ def _console(stderr: bool = False) -> Console:
     console = Console(stderr=stderr)
     # Into a file or pipe there is no width to keep to, and cut-off tables would be of no use.
     return console if console.is_terminal else Console(stderr=stderr, width=200)
+
+
+def _libraries_off_stdout(as_json: bool) -> AbstractContextManager[Any]:
+    """Ray prints what befell a worker on standard output, where a program expects one JSON object and no more."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 def _speaker(console: Console) -> Any:

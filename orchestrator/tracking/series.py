@@ -12,10 +12,17 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.records import TrainingSignal
 
-POINTS_LIMIT = 1000
-"""Points per key and trial; a series of at most that many optimizer steps is kept whole."""
+POINTS_LIMIT = 400
+"""Points per key and trial; a series of at most that many optimizer steps is kept whole.
 
-BINS_PER_SERIES = 350
+About what a chart shows; each row costs the driver 0.15 ms. The workers' reports keep every signal."""
+
+COARSE_POINTS_LIMIT = 100
+"""The same for keys whose shape few points tell."""
+
+_COARSE = {"train/learning_rate", "train/tokens_per_second"}
+
+BINS_PER_POINT = 0.35
 """Two points per bin, plus at most three per call (a bin cut by its border, and the last point)."""
 
 Series = tuple[list[int], list[int], list[float]]
@@ -38,9 +45,8 @@ def signal_series(
     end = signals[-1].elapsed_seconds
     times = [max(0, now_ms - round(1000 * (end - signal.elapsed_seconds))) for signal in signals]
     steps = [signal.samples_seen for signal in signals]
-    width = bin_width(total_samples, effective_batch_size)
     return {
-        key: _thin(steps, times, values, width)
+        key: _thin(steps, times, values, bin_width(total_samples, effective_batch_size, points_limit(key)))
         for key, values in _columns(signals).items()
         if any(value is not None for value in values)
     }
@@ -59,10 +65,15 @@ def _columns(signals: Sequence[TrainingSignal]) -> Mapping[str, list[float | Non
     return columns
 
 
-def bin_width(total_samples: int, effective_batch_size: int) -> float:
+def points_limit(key: str) -> int:
+    """Return how many points of a key are kept per trial."""
+    return COARSE_POINTS_LIMIT if key in _COARSE else POINTS_LIMIT
+
+
+def bin_width(total_samples: int, effective_batch_size: int, limit: int) -> float:
     """Return the width of a bin in samples; 0 means that every point is kept."""
     optimizer_steps = math.ceil(total_samples / max(1, effective_batch_size))
-    return 0.0 if optimizer_steps <= POINTS_LIMIT else total_samples / BINS_PER_SERIES
+    return 0.0 if optimizer_steps <= limit else total_samples / (BINS_PER_POINT * limit)
 
 
 def _thin(steps: Sequence[int], times: Sequence[int], values: Sequence[float | None], width: float) -> Series:

@@ -15,9 +15,11 @@ the whole checkpoint or none. Nothing is pickled: opening a checkpoint runs no c
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -171,7 +173,9 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         save_file(_storable(tensors), path)
     except SafetensorError as error:
-        raise OSError(f"{path} cannot be written: {error}") from error
+        # The Rust library hides the system's error number in its text; callers tell a full disk by it.
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, f"cannot be written: {error}", str(path)) from error
 
 
 def _flush_and_describe(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:

@@ -99,7 +99,9 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
             self._warm = True
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Tune has given a trial up: its process died too often."""
+        """Tune has given a trial up: its process died too often. Tune also calls this when it only starts it again."""
+        if trial.status == Trial.ERROR:  # so marked by Tune just before it queues the trial again
+            return
         error = trial.get_error()
         self._coordinator.fail(trial.config["trial_id"], f"it failed repeatedly, at last with {_cause(error)}")
 

@@ -56,6 +56,8 @@ def connected(profile: ClusterProfile, resources: Resources, planned_trials: int
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray").setLevel(logging.ERROR)
+    # Tune's own state file is never read back; a full disk is told once, by the journal.
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     _connect(profile)
     try:
         yield _capacity(profile, resources, planned_trials)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ray import tune
 
+from orchestrator.errors import SweepInterruptedError
 from orchestrator.records import Outcome
 from orchestrator.results import SweepView, TrialView
 from orchestrator.spec.sweep import Resources
@@ -54,10 +55,21 @@ class Driver:
         self._last_view = 0.0
 
     def run(self, session: str) -> None:
-        """Train until the coordinator has nothing left to do."""
+        """Train until the coordinator has nothing left to do.
+
+        Raises:
+            SweepInterruptedError: If the journal cannot be written any more; the sweep resumes.
+        """
         treat_lost_results_as_lost_actors()
         with _owned_signals(self._interrupt):
-            self._tuner(session).fit()
+            try:
+                self._tuner(session).fit()
+            except Exception as error:
+                # Tune wraps what its scheduler raises; the user is to see the one line that matters.
+                interruption = next((each for each in _chain(error) if isinstance(each, SweepInterruptedError)), None)
+                if interruption is None:
+                    raise
+                raise interruption from None
 
     def _tuner(self, session: str) -> tune.Tuner:
         trainable = tune.with_resources(
@@ -97,6 +109,13 @@ class Driver:
             self._say("Stopping: the running trials finish their milestone and are saved. Ctrl-C again stops now.")
             return
         raise KeyboardInterrupt
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from, or while handling which."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 @contextmanager

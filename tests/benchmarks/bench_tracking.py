@@ -86,7 +86,7 @@ def _check(folder: Path, expected: int) -> None:
     import sqlite3
 
     with sqlite3.connect(folder / "mlflow.db") as store:
-        for key in ("train/loss", "train/grad_norm", "train/learning_rate"):
+        for key in ("train/loss", "train/grad_norm"):
             (rows,) = store.execute("select count(*) from metrics where key = ?", (key,)).fetchone()
             if rows != expected:
                 raise RuntimeError(f"{rows} rows of {key} in the store instead of {expected}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -176,6 +178,26 @@ def test_interrupt_saves_and_the_same_command_goes_on(
     assert first["status"] == "interrupted"
     assert 0 < first["samples_trained"] < result["samples_trained"]
     assert _facts(_run(storage)) == _facts(result)
+
+
+def test_worker_that_is_killed_costs_no_trial(uninterrupted: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+    result, _ = uninterrupted
+    storage = tmp_path / "runs"
+    process = _start(storage)
+    _wait_for_milestones(storage, 3)
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True) if _is_worker(child)]
+    assert workers, "a worker trains"
+    for worker in workers:
+        worker.kill()
+    output, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, errors[-3000:]
+    assert _facts(json.loads(output)) == _facts(result)
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any("Trainable" in word for word in process.cmdline())
+    return False
 
 
 @pytest.fixture

@@ -9,16 +9,16 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.tracking.series import POINTS_LIMIT, bin_width, signal_series
+from orchestrator.tracking.series import COARSE_POINTS_LIMIT, POINTS_LIMIT, bin_width, signal_series
 
 NOW_MS = 1_700_000_000_000
 
 
 def test_series_short_is_kept_whole(make_signals: Callable) -> None:
-    series = signal_series(make_signals(1, 1000), NOW_MS, 16_000, 16)
-    assert all(len(columns[0]) == 1000 for columns in series.values())
+    series = signal_series(make_signals(1, 100), NOW_MS, 1_600, 16)
+    assert all(len(columns[0]) == 100 for columns in series.values())
     assert series["train/loss"][1][-1] == NOW_MS
-    assert series["train/loss"][1][0] == NOW_MS - 9990
+    assert series["train/loss"][1][0] == NOW_MS - 990
 
 
 def test_series_leaves_out_what_nobody_knows(make_signals: Callable) -> None:
@@ -47,10 +47,18 @@ def test_series_long_in_milestones_stays_below_the_limit_with_all_spikes(make_si
     assert steps * batch in rows
 
 
+def test_learning_rate_and_throughput_are_told_by_fewer_points(make_signals: Callable) -> None:
+    series = signal_series(make_signals(1, 300, 16), NOW_MS, 300 * 16, 16)
+    assert len(series["train/loss"][0]) == 300
+    for key in ("train/learning_rate", "train/tokens_per_second"):
+        assert len(series[key][0]) <= COARSE_POINTS_LIMIT
+        assert series[key][0][-1] == 300 * 16
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     losses=st.lists(st.floats(-1e6, 1e6) | st.just(math.nan), min_size=1, max_size=300),
-    total_steps=st.integers(1001, 10**7),
+    total_steps=st.integers(POINTS_LIMIT + 1, 10**7),
 )
 def test_series_thinned_keeps_lowest_highest_and_last(losses: list[float], total_steps: int) -> None:
     from orchestrator.records import TrainingSignal
@@ -69,5 +77,7 @@ def test_series_thinned_keeps_lowest_highest_and_last(losses: list[float], total
         if len(finite) == len(losses):
             assert max(kept) == max(finite)
     assert any(map(math.isnan, values)) == (len(finite) < len(losses))
-    bins = {int(step / bin_width(total_steps * 8, 8)) for step in (k * 8 for k in range(1, len(losses) + 1))}
+    bins = {
+        int(step / bin_width(total_steps * 8, 8, POINTS_LIMIT)) for step in (k * 8 for k in range(1, len(losses) + 1))
+    }
     assert len(steps) <= 2 * len(bins) + 1
