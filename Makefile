@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test lint bench docs clean install
+.PHONY: quickstart test lint bench bench-stopping docs clean install
 
 install: $(STAMP)
 
@@ -30,6 +30,9 @@ test: $(STAMP) lint
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
+
+bench-stopping: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.bench_stopping
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

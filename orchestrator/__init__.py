@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["load_sweep", "plan_trials", "run_sweep", "validate_sweep"]
+__all__ = [
+    "export_recorded",
+    "fit_forecast_files",
+    "load_sweep",
+    "plan_trials",
+    "replay_recorded",
+    "run_sweep",
+    "validate_sweep",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -89,7 +89,7 @@ class SweepResult:
 
 @dataclass(frozen=True)
 class TrialView:
-    """One line of the live table."""
+    """One line of the live table; ``expected`` is the objective it is forecast to end at, with its chance to end best."""
 
     name: str
     outcome: Outcome
@@ -99,6 +99,8 @@ class TrialView:
     grad_norm: float | None
     objective: float | None
     tokens_per_second: float | None = None
+    expected: float | None = None
+    probability_best: float | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,20 @@
 
 from orchestrator.api.plan import PlanResult, TrialPlan, plan_trials
 from orchestrator.api.preflight import ValidationResult, validate_sweep
+from orchestrator.api.record_export import export_recorded
 from orchestrator.api.run import run_sweep
+from orchestrator.simulation.replay_files import fit_forecast_files, replay_recorded
 from orchestrator.spec.loading import load_sweep
 
-__all__ = ["PlanResult", "TrialPlan", "ValidationResult", "load_sweep", "plan_trials", "run_sweep", "validate_sweep"]
+__all__ = [
+    "PlanResult",
+    "TrialPlan",
+    "ValidationResult",
+    "export_recorded",
+    "fit_forecast_files",
+    "load_sweep",
+    "plan_trials",
+    "replay_recorded",
+    "run_sweep",
+    "validate_sweep",
+]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orchestrator.decisions.divergence import DivergenceRule
 from orchestrator.decisions.early_dynamics import EarlyDynamicsRule
 from orchestrator.decisions.engine import StoppingEngine
+from orchestrator.decisions.forecast import ForecastRule
+from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, load_model
 from orchestrator.decisions.objective import Constraint, Objective
 from orchestrator.decisions.policy import StoppingPolicy
 from orchestrator.decisions.rungs import RungRule
@@ -33,6 +37,12 @@ def make_policy(spec: SweepSpec, plan: SweepPlan, record: bool) -> StoppingPolic
             levels=plan.rung_indices,
             quota_per_method=rules.rungs.quota_per_method,
         ),
+        forecast=ForecastRule(
+            enabled=rules.forecast.enabled,
+            miss=rules.forecast.miss,
+            tolerance=rules.forecast.tolerance,
+            weights=_weights(spec),
+        ),
         early_dynamics=EarlyDynamicsRule(
             enabled=rules.early_dynamics.enabled,
             share=rules.early_dynamics.share,
@@ -41,6 +51,21 @@ def make_policy(spec: SweepSpec, plan: SweepPlan, record: bool) -> StoppingPolic
         ),
         record=record,
     )
+
+
+def check_forecast(spec: SweepSpec) -> None:
+    """Raise unless the forecast's weights can be read.
+
+    Raises:
+        SpecError: With the file and the mend.
+    """
+    if spec.stopping.forecast.enabled:
+        load_model(_weights(spec))
+
+
+def _weights(spec: SweepSpec) -> Path:
+    named = spec.stopping.forecast.weights
+    return SHIPPED_WEIGHTS if named is None else Path(named)
 
 
 def make_engine(spec: SweepSpec, plan: SweepPlan, record: bool) -> StoppingEngine:

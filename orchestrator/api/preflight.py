@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.api.policy import check_forecast
 from orchestrator.spec.cluster import ClusterProfile, load_cluster
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.training.inspect_setup import SetupReport, inspect_setup
@@ -63,6 +64,7 @@ def validate_sweep(
         check_address(profile.address)
     check_storage(Path(spec.storage))
     _check_tracking(spec)
+    check_forecast(spec)
     folder = SweepFolder(Path(spec.storage), spec.name)
     with _kept_only_if_good(folder.cache):
         say("Reading model and data ...")

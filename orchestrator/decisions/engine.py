@@ -15,6 +15,7 @@ from orchestrator.decisions.cohort import DIVERGED, FAILED, RungSystem
 from orchestrator.decisions.divergence import RULE as DIVERGENCE
 from orchestrator.decisions.dynamics import DynamicsTracker, EarlyDynamics
 from orchestrator.decisions.events import Event, arguments, plain
+from orchestrator.decisions.forecast_cohort import ForecastBook, ForecastSystem
 from orchestrator.decisions.judge import RUNGS, Judge
 from orchestrator.decisions.objective import WORST, Key, Objective
 from orchestrator.decisions.policy import StoppingPolicy
@@ -24,6 +25,9 @@ from orchestrator.decisions.winner import Candidate, Selection, select_winner
 from orchestrator.records import Action, Decision, Outcome, Scalar, TrainingSignal, TrialState
 
 __all__ = ["StoppingEngine", "StoppingPolicy", "TrialFacts"]
+
+QUOTA_SHARE = 0.125
+"""Under a forecast the quota per method holds up to this share of the budget; by then a method's curve speaks for itself."""
 
 GivenDynamics = Dynamics | EarlyDynamics | Sequence[TrainingSignal] | None
 
@@ -354,11 +358,19 @@ class StoppingEngine:
     def _system(self, cohort: str) -> RungSystem:
         """Return a cohort's rungs, to be changed: its certain verdicts are looked at in the next `settle`."""
         if cohort not in self._cohorts:
-            quota = self.policy.rungs.quota_per_method if self.policy.rungs.enabled else 0
-            self._cohorts[cohort] = RungSystem(cohort, self._judged, quota)
+            self._cohorts[cohort] = self._new_system(cohort)
             self._cohorts[cohort].closed = self._all_closed
         self._changed[cohort] = None
         return self._cohorts[cohort]
+
+    def _new_system(self, cohort: str) -> RungSystem:
+        rungs = self.policy.rungs
+        quota = rungs.quota_per_method if rungs.enabled else 0
+        if not (rungs.enabled and self.policy.forecast.enabled):
+            return RungSystem(cohort, self._judged, quota)
+        early = sum(level <= QUOTA_SHARE * self.levels[-1] for _, level, _ in self._judged)
+        book = ForecastBook(self.policy.forecast, [level for _, level, _ in self._judged], self.levels[-1])
+        return ForecastSystem(cohort, self._judged, quota, early, book)
 
     def _log(self, event: str, **values: Any) -> None:
         self.events.append(plain(event, **values))

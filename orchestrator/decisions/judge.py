@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.decisions import early_dynamics, reasons
+from orchestrator.decisions import early_dynamics, forecast, reasons
 from orchestrator.decisions.cohort import RungSystem, Verdict
 from orchestrator.decisions.dynamics import EarlyDynamics
 from orchestrator.decisions.early_dynamics import Finding, Peer, PeerGroups
+from orchestrator.decisions.forecast_cohort import ForecastSystem
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.policy import StoppingPolicy
 from orchestrator.decisions.rungs import Entry
@@ -36,8 +37,10 @@ class Judge:
 
     def note_arrival(self, system: RungSystem, rung: int, entry: Entry) -> None:
         """Take an arrival's early dynamics in where they are judged; must precede any decision on it."""
+        trial = self._trials[entry.trial_id]
+        if isinstance(system, ForecastSystem):
+            system.book.note(trial, rung, entry.key)
         if self._judges_dynamics(system, rung):
-            trial = self._trials[entry.trial_id]
             groups = self._peers.setdefault(system.name, PeerGroups(self._policy.early_dynamics))
             groups.remove(entry.trial_id)
             if trial.dynamics:
@@ -46,6 +49,8 @@ class Judge:
 
     def note_gone(self, system: RungSystem, trial_id: str) -> None:
         """Take out a trial that does not count any more."""
+        if isinstance(system, ForecastSystem):
+            system.book.drop(trial_id)
         if system.name in self._peers:
             self._peers[system.name].remove(trial_id)
 
@@ -66,7 +71,7 @@ class Judge:
     def judge(self, system: RungSystem, rung: int, verdict: Verdict) -> Decision:
         """Return the decision that follows from a verdict, once the early-dynamics rule has been asked too."""
         entry = verdict.entry
-        evidence = reasons.rung_evidence(system, rung, entry, self._objective)
+        evidence = self._evidence(system, rung, entry)
         weak = self._weakness(system, rung, entry) if verdict.promote else None
         if weak is not None:
             where = f"in cohort {system.name} {reasons.place(system.rungs[rung])}"
@@ -100,7 +105,13 @@ class Judge:
     def _judges_dynamics(self, system: RungSystem, rung: int) -> bool:
         return system.rungs[rung].index == self._dynamics_milestone
 
+    def _evidence(self, system: RungSystem, rung: int, entry: Entry) -> reasons.Evidence:
+        evidence = reasons.rung_evidence(system, rung, entry, self._objective)
+        return {**evidence, **reasons.forecast_evidence(system, rung, entry, self._objective)}
+
     def _rule(self, system: RungSystem, rung: int) -> str:
+        if isinstance(system, ForecastSystem):
+            return forecast.RULE
         return early_dynamics.RULE if system.rungs[rung].reduction_factor is None else RUNGS
 
     def _weakness(self, system: RungSystem, rung: int, entry: Entry) -> Finding | None:

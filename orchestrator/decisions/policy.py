@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.decisions.divergence import DivergenceRule
 from orchestrator.decisions.early_dynamics import EarlyDynamicsRule
+from orchestrator.decisions.forecast import ForecastRule
 from orchestrator.decisions.rungs import RungRule
 
 
@@ -16,7 +17,8 @@ class StoppingPolicy:
 
     Args:
         divergence: Asked at every step inside the worker.
-        rungs: Successive halving, asked at its milestones.
+        rungs: Where trials are compared, and successive halving, which compares them unless the forecast does.
+        forecast: Compares trials at those milestones by their expected final objective.
         early_dynamics: The paper's rule, asked once, of the trials that the rungs let pass.
         record: Stop nothing and pause nothing, whatever the rules say; only a trial whose loss or gradient is no
             longer a number ends, because it has nothing left to record.
@@ -24,6 +26,7 @@ class StoppingPolicy:
 
     divergence: DivergenceRule = field(default_factory=DivergenceRule)
     rungs: RungRule = field(default_factory=RungRule)
+    forecast: ForecastRule = field(default_factory=ForecastRule)
     early_dynamics: EarlyDynamicsRule = field(default_factory=EarlyDynamicsRule)
     record: bool = False
 
@@ -49,7 +52,7 @@ class StoppingPolicy:
                     raise ValueError(
                         f"rung at milestone {index}, but milestones before the last are 0 to {len(levels) - 2}"
                     )
-                factors[index] = self.rungs.reduction_factor
+                factors[index] = None if self.forecast.enabled else self.rungs.reduction_factor
         if self.early_dynamics.enabled:
             factors.setdefault(self.early_dynamics.milestone(levels), None)
         return [(index, levels[index], factors[index]) for index in sorted(factors)]
@@ -57,3 +60,7 @@ class StoppingPolicy:
     def dynamics_milestone(self, levels: Sequence[int]) -> int | None:
         """Return the milestone index where the early-dynamics rule judges; None when it does not run."""
         return self.early_dynamics.milestone(levels) if self.early_dynamics.enabled else None
+
+
+DEFAULT_POLICY = StoppingPolicy(forecast=ForecastRule(enabled=True))
+"""What a sweep file that says nothing of stopping gets."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from orchestrator.decisions.cohort import RungSystem, Verdict
+from orchestrator.decisions.forecast_cohort import ForecastSystem
 from orchestrator.decisions.objective import Key, Objective, is_judgeable
 from orchestrator.decisions.rungs import Entry, Rung
 from orchestrator.records import Scalar
@@ -49,9 +50,43 @@ def place(here: Rung) -> str:
     return f"at milestone {here.index + 1} ({here.level:,} samples)"
 
 
+def forecast_evidence(system: RungSystem, rung: int, entry: Entry, objective: Objective) -> Evidence:
+    """Return the forecast behind a decision: expected final value, its 90 % band, the best expected, probability."""
+    if not isinstance(system, ForecastSystem) or not is_judgeable(entry.key):
+        return {}
+    found = system.forecasts(rung)[entry.trial_id]
+    low, high = sorted(objective.value_of((0.0, value)) for value in (found.low, found.high))
+    return {
+        "expected_final": objective.value_of((0.0, found.expected)),
+        "expected_low": low,
+        "expected_high": high,
+        "best_expected_final": objective.value_of((0.0, found.best_expected)),
+        "probability_best": found.probability,
+    }
+
+
+def _forecast_reason(system: ForecastSystem, rung: int, verdict: Verdict, objective: Objective) -> str:
+    entry = verdict.entry
+    facts = forecast_evidence(system, rung, entry, objective)
+    expected = (
+        f"expected to end at {facts['expected_final']:.4g} ({facts['expected_low']:.4g} to {facts['expected_high']:.4g}), "
+        f"the best at {facts['best_expected_final']:.4g}; it ends best with probability {facts['probability_best']:.1%}"
+    )
+    where = standing(system, rung, entry, objective)
+    if verdict.basis == "quota":
+        return f"Goes on: {where}; {expected}; kept as the best of method {entry.method}, {_open_side(system, rung, entry.method)}."
+    if verdict.basis == "idle":
+        return f"Goes on: {where}; {expected}; a worker slot would be idle otherwise."
+    if verdict.promote:
+        return f"Goes on: {where}; {expected}."
+    return f"Stopped: {where}; {expected}, too little to train it on."
+
+
 def verdict_reason(system: RungSystem, rung: int, verdict: Verdict, objective: Objective) -> str:
     """Return the sentence of a rung's verdict."""
     here, entry = system.rungs[rung], verdict.entry
+    if isinstance(system, ForecastSystem) and verdict.basis != "unjudgeable":
+        return _forecast_reason(system, rung, verdict, objective)
     facts = rung_evidence(system, rung, entry, objective)
     where, places = standing(system, rung, entry, objective), facts["places"]
     cut = facts["cut_off"]

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.records import Outcome
-from orchestrator.reporting.text import duration, number, share
+from orchestrator.reporting.text import duration, number, percent, share
 from orchestrator.results import SweepView, TrialView
 
 OUTCOME_STYLE = {
@@ -90,7 +90,7 @@ def remaining(view: SweepView) -> str:
 def _table(view: SweepView) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("trial", overflow="ellipsis", no_wrap=True, min_width=24)
-    for title in ("state", "samples", "loss", "grad norm", view.objective, "tokens/s"):
+    for title in ("state", "samples", "loss", "grad norm", view.objective, "expected", "P(best)", "tokens/s"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in view.running:
         _add_row(table, row, "")
@@ -103,5 +103,5 @@ def _add_row(table: Table, row: TrialView, style: str) -> None:
     state = Text("best so far" if style else row.outcome.value, style=OUTCOME_STYLE[row.outcome])
     table.add_row(
         row.name, state, f"{row.samples_seen:,}/{row.samples:,}", number(row.loss), number(row.grad_norm),
-        number(row.objective), "-" if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}", style=style,
+        number(row.objective), number(row.expected), percent(row.probability_best), "-" if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}", style=style,
     )  # fmt: skip

@@ -14,6 +14,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def percent(value: float | None) -> str:
+    """Return a probability in percent; a dash where there is none."""
+    return "-" if value is None else f"{value:.0%}"
+
+
 def share(part: float, whole: float) -> str:
     """Return a part of a whole in per cent."""
     return f"{100 * part / whole:.0f} %" if whole else "-"

@@ -128,7 +128,9 @@ class RungsSpec(Closed):
     """Successive halving on the objective's own held-out metric, in samples seen, within cohorts."""
 
     enabled: bool = Field(default=True, description="Whether the rule runs.")
-    reduction_factor: float = Field(default=2.0, gt=1, description="One in this many trials passes each rung.")
+    reduction_factor: float = Field(
+        default=2.0, gt=1, description="One in this many trials passes each rung, where the forecast is off."
+    )
     levels: list[float] = Field(
         default_factory=list,
         description="Milestones that are rungs, as shares of the budget; default: all but the last.",
@@ -150,6 +152,30 @@ class RungsSpec(Closed):
         return levels
 
 
+class ForecastSpec(Closed):
+    """Compare trials by their expected final objective: those go on that may still end best."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Whether the forecast compares trials at the rungs; else the rungs' fixed reduction_factor does.",
+    )
+    miss: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Tolerated probability, at each milestone, that the best trial is not among those that go on.",
+    )
+    tolerance: float = Field(
+        default=0.0,
+        ge=0,
+        description="Tolerated regret in units of the objective: a trial that ends this close to the best counts as the best.",
+    )
+    weights: str | None = Field(
+        default=None,
+        description="Weights fitted on your own sweeps (orchestrate fit-forecast); default: the shipped ones.",
+    )
+
+
 class EarlyDynamicsSpec(Closed):
     """The rule of arXiv 2412.13337: lower gradient norm and higher training loss early mark the better model."""
 
@@ -167,7 +193,12 @@ class StoppingSpec(Closed):
     """Which rules may stop a trial before its end, in the order they are asked."""
 
     divergence: DivergenceSpec = Field(default_factory=DivergenceSpec, description="Blow-ups.")
-    rungs: RungsSpec = Field(default_factory=RungsSpec, description="Successive halving.")
+    rungs: RungsSpec = Field(
+        default_factory=RungsSpec, description="Where and among whom trials are compared; successive halving."
+    )
+    forecast: ForecastSpec = Field(
+        default_factory=ForecastSpec, description="Compares trials at the rungs by what they are expected to end at."
+    )
     early_dynamics: EarlyDynamicsSpec = Field(default_factory=EarlyDynamicsSpec, description="The paper's rule.")
 
 
@@ -212,7 +243,7 @@ class SweepSpec(Closed):
     )
     budget: Budget = Field(default_factory=Budget, description="How much may be spent.")
     milestones: list[float] = Field(
-        default_factory=lambda: [0.125, 0.25, 0.5, 1.0],
+        default_factory=lambda: [0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0],
         description="Shares of the budget at which a trial is evaluated, saved and judged.",
     )
     stopping: StoppingSpec = Field(default_factory=StoppingSpec, description="Rules that stop trials early.")

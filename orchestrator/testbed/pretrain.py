@@ -61,19 +61,41 @@ def pretrain(world_spec: WorldSpec, settings: PretrainSettings, out: Path) -> di
     Returns:
         The provenance record, also written to ``out/provenance.json``.
     """
-    torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
     texts = pretraining_texts(world_spec)
     tokenizer = train_tokenizer(texts, settings.vocabulary_size, settings.maximum_positions)
     documents = [np.asarray([*ids, tokenizer.eos_token_id], np.int64) for ids in tokenizer(texts)["input_ids"]]
+    provenance = {
+        "command": "python -m orchestrator.testbed.pretrain",
+        "world": asdict(world_spec),
+        "corpus_sha256": corpus_digest(texts),
+    }
+    return pretrain_on(documents, tokenizer, settings, out, provenance)
+
+
+def pretrain_on(
+    documents: Sequence[np.ndarray], tokenizer: Any, settings: PretrainSettings, out: Path, provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """Pretrain a small Llama on tokenised documents and write it to a folder; arguments and result as `pretrain`.
+
+    Args:
+        documents: Token ids of each document, int64, at most ``settings.sequence_length`` long.
+        tokenizer: Written beside the model.
+        settings: Sizes and schedule.
+        out: Folder to write; made when missing.
+        provenance: What the documents are; goes first into ``provenance.json``.
+    """
+    torch.set_num_threads(settings.threads)
+    torch.manual_seed(settings.seed)
     model = build_model(settings, tokenizer)
     started = time.perf_counter()
     final_loss = _train(model, documents, settings, tokenizer.pad_token_id)
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out, safe_serialization=True)
     tokenizer.save_pretrained(out)
-    record = _provenance(world_spec, settings, model, texts)
-    record |= {
+    record = {
+        **provenance,
+        **_facts(settings, model),
+        "documents": len(documents),
         "corpus_tokens": sum(map(len, documents)),
         "final_loss": round(final_loss, 4),
         "training_seconds": round(time.perf_counter() - started, 1),
@@ -146,7 +168,7 @@ def _batches(documents: list[np.ndarray], settings: PretrainSettings, pad_id: in
             yield rows[start : start + step_rows]
 
 
-def _train(model: Any, documents: list[np.ndarray], settings: PretrainSettings, pad_id: int) -> float:
+def _train(model: Any, documents: Sequence[np.ndarray], settings: PretrainSettings, pad_id: int) -> float:
     optimizers = _optimizers(model, settings)
     started, smooth = time.perf_counter(), math.nan
     for step, batch in zip(range(settings.steps), _batches(list(documents), settings, pad_id), strict=False):
@@ -199,17 +221,13 @@ def _report(step: int, steps: int, loss: float, elapsed_seconds: float) -> None:
     )
 
 
-def _provenance(spec: WorldSpec, settings: PretrainSettings, model: Any, texts: list[str]) -> dict[str, Any]:
+def _facts(settings: PretrainSettings, model: Any) -> dict[str, Any]:
     import tokenizers
     import transformers
 
     return {
-        "command": "python -m orchestrator.testbed.pretrain",
-        "world": asdict(spec),
         "pretraining": asdict(settings),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "documents": len(texts),
-        "corpus_sha256": corpus_digest(texts),
         "versions": {
             "torch": torch.__version__,
             "transformers": transformers.__version__,

@@ -43,6 +43,13 @@ _SWEEP_STATUS = {
 }
 
 
+_FORECAST = {
+    "expected_final": "forecast/expected", "expected_low": "forecast/low", "expected_high": "forecast/high",
+    "probability_best": "forecast/probability_best",
+}  # fmt: skip
+"""What a decision by forecast leaves in its evidence, and the metric that draws it."""
+
+
 class EventTracker:
     """Base of trackers. Subclasses say where events go (`_emit`) and replay old ones (`_replay`)."""
 
@@ -159,6 +166,9 @@ class EventTracker:
         body = {"tags": clean_tags({"verdict": told}), "decision": asdict(decision)}
         key = f"decision:{decision.trial_id}:{decision.samples_seen}:{decision.rule}:{decision.action.value}"
         self._record(EventKind.TAGS, decision.trial_id, body, (key,))
+        forecast = {metric: decision.evidence[name] for name, metric in _FORECAST.items() if name in decision.evidence}
+        values = {metric: float(value) for metric, value in forecast.items() if isinstance(value, (int, float))}
+        self._record_values(decision.trial_id, decision.samples_seen, self._drawable(decision.trial_id, values))
 
     def end_trial(
         self,

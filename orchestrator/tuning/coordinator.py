@@ -41,6 +41,7 @@ class TrialEntry:
     standard_errors: Mapping[str, float] = field(default_factory=dict)
     last_signal: TrainingSignal | None = None
     verdict: Decision | None = None
+    forecast: Mapping[str, Any] = field(default_factory=dict)
     training_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     setup_seconds: list[float] = field(default_factory=list)
@@ -125,6 +126,7 @@ class Coordinator:
     def _replay_trial(self, record: Mapping[str, Any]) -> None:
         config = TrialConfig.from_dict(record["config"])
         self._add(record["trial"], config)
+        self._source.tell(config, Outcome.PENDING)
 
     def _replay_milestone(self, record: Mapping[str, Any]) -> None:
         entry = self.trials[record["trial"]]
@@ -136,6 +138,7 @@ class Coordinator:
             TrialState(record["state"]), decision,
         )  # fmt: skip
         self._take(entry, decision, TrialState(record["state"]))
+        self._tell_source(entry, record)
 
     def _replay_decision(self, record: Mapping[str, Any]) -> None:
         decision = decision_from(record["decision"])
@@ -151,6 +154,7 @@ class Coordinator:
         assert decision is not None
         entry.outcome, entry.verdict = Outcome.FAILED, decision
         self.engine.mark_failed(entry.trial_id)
+        self._tell_source(entry)
 
     # -- what Ray asks ---------------------------------------------------------------------------
 
@@ -190,6 +194,7 @@ class Coordinator:
         self._journal.append(("milestone", record))
         self._note_progress(entry, record)
         self._take(entry, decision, milestone.state)
+        self._tell_source(entry, record)
         self._settle()
         return self._action_after(entry, decision)
 
@@ -202,6 +207,7 @@ class Coordinator:
         self._journal.append(("failure", {"trial": trial_id, "decision": asdict(decision)}))
         entry.outcome, entry.verdict, self.last_decision = Outcome.FAILED, decision, decision
         self.engine.mark_failed(trial_id)
+        self._tell_source(entry)
         self._end(entry)
         self._settle()
 
@@ -303,7 +309,7 @@ class Coordinator:
 
     def _take(self, entry: TrialEntry, decision: Decision, state: TrialState) -> None:
         """Bring an entry into the state that a milestone's decision leaves it in."""
-        self.last_decision = decision
+        self._note_decision(entry, decision)
         if state is TrialState.COMPLETED:
             entry.outcome, entry.verdict = Outcome.COMPLETED, decision
         elif state is TrialState.DIVERGED:
@@ -313,12 +319,18 @@ class Coordinator:
         else:
             entry.outcome = Outcome.PAUSED if decision.action is Action.PAUSE else Outcome.RUNNING
 
-    def _settle_one(self, entry: TrialEntry, decision: Decision) -> None:
+    def _note_decision(self, entry: TrialEntry, decision: Decision) -> None:
         self.last_decision = decision
+        if "expected_final" in decision.evidence:
+            entry.forecast = decision.evidence
+
+    def _settle_one(self, entry: TrialEntry, decision: Decision) -> None:
+        self._note_decision(entry, decision)
         if decision.action is Action.STOP:
             entry.outcome, entry.verdict = Outcome.STOPPED, decision
         elif decision.action is Action.CONTINUE:
             entry.outcome = Outcome.PENDING
+        self._tell_source(entry)
 
     def _action_after(self, entry: TrialEntry, decision: Decision) -> Action:
         """Translate the entry's state to what Ray does with the worker now."""
@@ -363,10 +375,13 @@ class Coordinator:
         self._tracker.end_trial(
             entry.trial_id, entry.outcome, entry.samples_seen, decision=entry.verdict, failure=failure
         )
-        self._tell_source(entry)
 
-    def _tell_source(self, entry: TrialEntry) -> None:
-        self._source.tell(entry.config, entry.scores or None, entry.samples_seen, entry.outcome is Outcome.COMPLETED)
+    def _tell_source(self, entry: TrialEntry, milestone: Mapping[str, Any] | None = None) -> None:
+        """Tell the source how a trial stands, and its scores if it has reached a milestone."""
+        if milestone is None:
+            self._source.tell(entry.config, entry.outcome)
+        else:
+            self._source.tell(entry.config, entry.outcome, milestone["level"], milestone["scores"])
 
     def _track_milestone(self, entry: TrialEntry, milestone: Milestone, decision: Decision) -> None:
         self._tracker.log_signals(entry.trial_id, milestone.signals)

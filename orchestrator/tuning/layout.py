@@ -17,7 +17,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import StorageError
+from orchestrator.errors import StorageError, nearest
 
 MIN_FREE_BYTES = 200 * 2**20
 
@@ -69,6 +69,27 @@ class SweepFolder:
     def progress(self, trial_id: str) -> Path:
         """Where a running trial says how far it is (rewritten about once a second)."""
         return self.trial(trial_id) / "progress.json"
+
+
+def find_sweep(sweep: str, storage: Path) -> SweepFolder:
+    """Return the folder of a sweep that has been run.
+
+    Args:
+        sweep: Its name, or the path of its folder.
+        storage: Storage folder in which a name is looked up.
+
+    Raises:
+        StorageError: If there is no such sweep; names the nearest one.
+    """
+    path = Path(sweep).resolve()
+    by_name = [SweepFolder(storage, sweep)] if Path(sweep).name == sweep else []
+    for folder in (*by_name, SweepFolder(path.parent, path.name)):
+        if os.path.isfile(folder.journal):
+            return folder
+    known = sorted(journal.parent.name for journal in storage.glob("*/journal.jsonl"))
+    shown = f"the storage '{storage}' has {', '.join(known[:8])}" if known else f"the storage '{storage}' has none"
+    raise StorageError("SWEEP", value=sweep, rule=f"there is no such sweep; {shown}",
+                       mend=nearest(sweep, known) or "name the storage folder with --storage, or the sweep's folder")  # fmt: skip
 
 
 def check_storage(storage: Path, needed_bytes: int = 0) -> None:

@@ -41,7 +41,7 @@ def test_there_are_shipped_sweep_files() -> None:
 def test_a_small_sweep_file_loads(tmp_path: Path) -> None:
     spec = load_sweep(write(tmp_path, SWEEP))
     assert spec.search_space.effective_batch_size == Choice((8, 16))
-    assert spec.milestones == [0.125, 0.25, 0.5, 1.0]
+    assert spec.milestones == [0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0]
 
 
 # part of the line that is replaced, what replaces it, field, value, part of the rule, part of the mend

@@ -1,6 +1,7 @@
 """The coordinator without Ray: every trial ends, samples add up, and no order of events gets it stuck."""
 
 import itertools
+import statistics
 import time
 from collections import Counter
 from pathlib import Path
@@ -187,15 +188,15 @@ def test_learning_searcher_ends_with_a_finite_space(storage: Storage) -> None:
     assert len(sweep.coordinator.trials) == 12
 
 
-def test_learning_searcher_profits_from_what_it_is_told(tmp_path: Path) -> None:
-    means = {}
-    for kind in ("random", "tpe"):
+@pytest.mark.parametrize("rungs", [True, False], ids=["rungs", "no rungs"])
+def test_learning_searcher_profits_from_what_it_is_told(tmp_path: Path, rungs: bool) -> None:
+    losses: dict[str, list[float]] = {"random": [], "tpe": []}
+    for kind, seed in itertools.product(losses, range(3)):
         spec = small_spec(
-            searcher={"kind": kind, "seed": 1}, search_space=OPEN_ENDED, budget={"trials": 40, "samples": 64},
-            stopping={"rungs": {"enabled": False}},
+            searcher={"kind": kind, "seed": seed}, search_space=OPEN_ENDED, budget={"trials": 40, "samples": 64},
+            stopping={"rungs": {"enabled": rungs}},
         )  # fmt: skip
-        storage = Storage(tmp_path / kind)
-        sweep = SimulatedSweep(spec, storage).run()
-        late = list(itertools.islice(sweep.coordinator.trials.values(), 20, None))
-        means[kind] = sum(formula_loss(entry.config, 64) for entry in late) / len(late)
-    assert means["tpe"] < means["random"] - 0.1
+        sweep = SimulatedSweep(spec, Storage(tmp_path / f"{kind}{seed}")).run()
+        late = itertools.islice(sweep.coordinator.trials.values(), 20, None)
+        losses[kind] += [formula_loss(entry.config, 64) for entry in late]
+    assert statistics.mean(losses["tpe"]) < statistics.mean(losses["random"]) - 0.1

@@ -99,6 +99,27 @@ def test_killed_sweep_of_a_learning_searcher_fills_its_trials(
     assert len(sweep.coordinator.trials) == 9
 
 
+@pytest.mark.parametrize(
+    "searcher",
+    [
+        {"kind": "tpe", "startup_trials": 3},
+        {"kind": "gp", "startup_trials": 3},
+        {"kind": "nsga2", "startup_trials": 3, "objectives": TWO},
+    ],
+    ids=["tpe", "gp", "nsga2"],
+)
+@given(kills=kills)
+@settings(deadline=None, max_examples=5)
+def test_killed_sweep_proposes_what_the_uninterrupted_one_does(
+    tmp_path_factory: pytest.TempPathFactory, kills: list[tuple[int, bool]], searcher: dict[str, Any]
+) -> None:
+    spec = small_spec(searcher=searcher, search_space=OPEN_ENDED, budget={"trials": 9, "samples": 64})
+    whole = SimulatedSweep(spec, Storage(tmp_path_factory.mktemp("whole")), slots=1).run()
+    sweep, _ = run_through_kills(tmp_path_factory.mktemp("killed"), spec, kills, slots=1)
+    assert list(sweep.coordinator.trials) == list(whole.coordinator.trials)
+    assert sweep.outcomes() == whole.outcomes()
+
+
 def test_worker_ahead_of_the_journal_hands_in_its_report_again(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     with pytest.raises(Killed):

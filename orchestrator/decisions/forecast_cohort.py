@@ -1,0 +1,151 @@
+"""A cohort whose trials are compared by forecast: all wait at a milestone until everybody has come, then the set is drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+
+from orchestrator.decisions.cohort import RungSystem, Verdict
+from orchestrator.decisions.forecast import Forecast, ForecastRule, forecast
+from orchestrator.decisions.forecast_panel import Sighting
+from orchestrator.decisions.objective import Key, is_judgeable
+from orchestrator.decisions.rungs import Entry
+from orchestrator.decisions.trials import TrialProgress
+
+Forecasts = Mapping[str, Forecast]
+
+
+class ForecastBook:
+    """Keeps what was seen of a cohort's trials at each judged milestone, and forecasts from it.
+
+    Args:
+        rule: Parameters of the forecast.
+        levels: Samples seen at each judged milestone.
+        budget: Samples of a whole trial.
+    """
+
+    def __init__(self, rule: ForecastRule, levels: Sequence[int], budget: int) -> None:
+        self._rule, self._levels, self._budget = rule, levels, budget
+        self._seen: dict[int, dict[str, tuple[TrialProgress, Key, int, Mapping[str, object]]]] = {}
+        self._made: dict[int, Forecasts] = {}
+
+    def note(self, trial: TrialProgress, rung: int, key: Key) -> None:
+        """Take in a trial's result at a rung, with its dynamics there."""
+        record = (trial, key, trial.samples_seen, dict(trial.dynamics))
+        self._seen.setdefault(rung, {})[trial.facts.trial_id] = record
+        self._made.pop(rung, None)
+
+    def drop(self, trial_id: str) -> None:
+        """Take out a trial that does not count any more."""
+        for rung, seen in self._seen.items():
+            if seen.pop(trial_id, None) is not None:
+                self._made.pop(rung, None)
+
+    def at(self, rung: int) -> Forecasts:
+        """Return the forecasts of all judgeable trials that have been seen at a rung so far."""
+        if rung not in self._made:
+            seen = self._seen.get(rung, {})
+            sightings = [self._sighting(trial_id, rung) for trial_id in sorted(seen) if is_judgeable(seen[trial_id][1])]
+            levels = self._levels[: rung + 1]
+            self._made[rung] = forecast(self._penalised(sightings, rung), levels, self._budget, self._rule)
+        return self._made[rung]
+
+    def _sighting(self, trial_id: str, rung: int) -> Sighting:
+        trial, _, samples_seen, dynamics = self._seen[rung][trial_id]
+        facts = trial.facts
+        return Sighting(
+            trial_id, facts.method, facts.learning_rate, facts.effective_batch_size, samples_seen,
+            self._course(trial_id, rung), dynamics,
+        )  # fmt: skip
+
+    def _course(self, trial_id: str, rung: int) -> tuple[float, ...]:
+        """Objectives at the rungs up to this one; where a value is not finite (or was not seen) the next one stands for it."""
+        values: list[float] = []
+        for earlier in range(rung, -1, -1):
+            seen = self._seen.get(earlier, {}).get(trial_id)
+            value = seen[1][1] if seen is not None else math.inf
+            values.append(value if math.isfinite(value) else values[-1])
+        return tuple(reversed(values))
+
+    def _penalised(self, sightings: list[Sighting], rung: int) -> list[Sighting]:
+        """Push trials that break a constraint behind all that keep them, by how much they break it."""
+        violations = {each.trial_id: self._seen[rung][each.trial_id][1][0] for each in sightings}
+        if not any(violations.values()):
+            return sightings
+        scores = [each.scores[-1] for each in sightings]
+        lowest, width = min(scores), max(max(scores) - min(scores), 1e-6)
+        return [
+            each
+            if not violations[each.trial_id]
+            else Sighting(
+                each.trial_id, each.method, each.learning_rate, each.effective_batch_size, each.samples_seen,
+                (lowest + width * (2.0 + min(violations[each.trial_id], 10.0)),) * len(each.scores), each.dynamics,
+            )
+            for each in sightings
+        ]  # fmt: skip
+
+
+class ForecastSystem(RungSystem):
+    """Rungs whose verdicts come from a forecast over all that have arrived, once nobody can come any more.
+
+    Args:
+        name: The cohort.
+        rungs: As `RungSystem`.
+        quota: Best trials per method that go on until the method's best learning rate is bracketed.
+        quota_rungs: At how many rungs, from the first, the quota holds.
+        book: Forecasts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rungs: Sequence[tuple[int, int, float | None]],
+        quota: int,
+        quota_rungs: int,
+        book: ForecastBook,
+    ) -> None:
+        super().__init__(name, rungs, quota)
+        self._quota_rungs, self.book = quota_rungs, book
+
+    def forecasts(self, rung: int) -> Forecasts:
+        """Return the forecasts of all judgeable trials that have arrived at a rung so far."""
+        return self.book.at(rung)
+
+    def certain_for(self, rung: int, entry: Entry) -> Verdict | None:
+        """Return the verdict on a waiting trial; None while others may still come."""
+        if not is_judgeable(entry.key):
+            return Verdict(entry, False, "unjudgeable")
+        if self.outstanding(rung) > 0:
+            return None
+        if self.forecasts(rung)[entry.trial_id].keeps:
+            return Verdict(entry, True, "forecast")
+        if rung < self._quota_rungs and self.kept_by_quota(rung, entry):
+            return Verdict(entry, True, "quota")
+        return Verdict(entry, False, "forecast")
+
+    def certain(self, rung: int, stops_only: bool = False) -> list[Verdict]:
+        """Return the verdicts at a rung, promotions first, best first; none but of unjudgeable ones while others may come."""
+        here = self.rungs[rung]
+        complete = self.outstanding(rung) == 0
+        waiting = (
+            here.waiting() if complete else takewhile(lambda entry: not is_judgeable(entry.key), here.worst_waiting())
+        )
+        verdicts = (self.certain_for(rung, entry) for entry in list(waiting))
+        found = [verdict for verdict in verdicts if verdict is not None and not (stops_only and verdict.promote)]
+        return sorted(found, key=lambda verdict: (not verdict.promote, verdict.entry.place))
+
+    def open_ended(self, rung: int) -> Verdict | None:
+        """Nobody goes on before all have come: how many will is not known."""
+        return None
+
+    def idle_candidate(self, rung: int) -> tuple[float, Verdict] | None:
+        """Return the waiting trial most likely to end best, if the forecast of those that have arrived keeps it."""
+        forecasts = self.forecasts(rung)
+        waiting = [entry for entry in self.rungs[rung].waiting() if is_judgeable(entry.key)]
+        if not waiting:
+            return None
+        best = min(waiting, key=lambda entry: (-forecasts[entry.trial_id].probability, entry.place))
+        if not forecasts[best.trial_id].keeps:
+            return None
+        return (-forecasts[best.trial_id].probability, Verdict(best, True, "idle"))

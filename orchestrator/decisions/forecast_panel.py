@@ -1,0 +1,210 @@
+"""A cohort at one milestone as numbers: what the forecast of final scores is computed from.
+
+Everything is relative to the cohort at the same milestone, so that sweeps of any metric, model and budget
+look alike: the objective is measured from the best trial in units of the distance between the best and the median
+(and compressed, so that diverging trials do not set the scale); all other quantities become normal scores of
+their ranks. Everything comes from the past alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri
+
+Array = npt.NDArray[np.float64]
+
+CLIPPED_NORMAL_SCORE = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One trial at one milestone.
+
+    Args:
+        trial_id: The trial.
+        method: Its method.
+        learning_rate: Its peak learning rate.
+        effective_batch_size: Samples per optimizer step.
+        samples_seen: Samples when it was seen.
+        scores: Objective at the milestones so far, oldest first, turned so that less is better; the last is now.
+        dynamics: Features of `EarlyDynamics.as_dict`, may be empty.
+    """
+
+    trial_id: str
+    method: str
+    learning_rate: float
+    effective_batch_size: int
+    samples_seen: int
+    scores: tuple[float, ...]
+    dynamics: Mapping[str, Any] = field(default_factory=dict)
+
+
+FEATURES = (
+    "extrapolated",
+    "curvature",
+    "learning_rate",
+    "learning_rate_squared",
+    "batch_size",
+    "grad_norm",
+    "corrected_norm",
+    "train_loss",
+    "progress",
+)
+"""Columns of a panel; the file of weights names them, so that one of another version is refused."""
+
+EXTRAPOLATION, STRONG_EXTRAPOLATION = 0.25, 0.5
+"""Shares of the last change per doubling of samples that are carried to the end; found on recorded sweeps, where a
+quarter ranks the finals better than none (no extrapolation), a half or all of it."""
+
+STEEPEST = 3.0
+ROUNDED_DIGITS = 6
+"""Equal slopes must stay equal: rounding noise would rank them."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Features of a cohort at one milestone.
+
+    Args:
+        trial_ids: Row -> trial.
+        features: Float array of shape [trials, len(FEATURES)].
+        best: Best extrapolated objective (less is better).
+        unit: Distance between best and median extrapolated objective.
+        floor: Lowest objective that is believable at the end: that of one more doubling at the present pace, and not
+            below 0 where all objectives are positive.
+        unrest: How much the better half moved against each other since the last milestone (root mean square, relative
+            scores); None at the first.
+        alignment: Rank correlation of the objective with the training loss over the cohort, -1 to 1: near 1 where the
+            objective measures what is being learned, low or negative where it measures what is kept.
+        share: Share of the budget at this milestone.
+    """
+
+    trial_ids: tuple[str, ...]
+    features: Array
+    best: float
+    unit: float
+    floor: float
+    unrest: float | None
+    alignment: float
+    share: float
+
+
+def relative(values: Array, best: float, unit: float) -> Array:
+    """Return values measured from the best in units, compressed like a logarithm far away (asinh)."""
+    return np.arcsinh((values - best) / unit)
+
+
+def centre_and_unit(values: Array) -> tuple[float, float]:
+    """Return the best (lowest) value and its distance to the median; the unit is above 0 also where all are equal."""
+    best, median = float(np.min(values)), float(np.median(values))
+    floor = 1e-6 * max(1.0, abs(best))
+    return best, max(median - best, floor)
+
+
+def normal_scores(values: Array) -> Array:
+    """Return normal scores of ranks (ties share, unknown values get 0), shape as given."""
+    known = np.isfinite(values)
+    result = np.zeros(len(values))
+    count = int(known.sum())
+    if count < 2:
+        return result
+    ranks = _mean_ranks(values[known])
+    result[known] = np.clip(ndtri((ranks + 0.5) / count), -CLIPPED_NORMAL_SCORE, CLIPPED_NORMAL_SCORE)
+    return result
+
+
+def make_panel(sightings: Sequence[Sighting], levels: Sequence[int], budget: int) -> Panel:
+    """Return the features of trials seen at one milestone; their objectives must be finite.
+
+    Args:
+        sightings: At least one; all have a score at every level.
+        levels: Samples seen at the milestones so far, the last is now.
+        budget: Samples of a whole trial.
+    """
+    scores = np.array([sighting.scores[-1] for sighting in sightings])
+    unit = centre_and_unit(scores)[1]
+    slope = np.clip(_slopes(sightings, levels), -STEEPEST * unit, STEEPEST * unit)
+    left = math.log2(max(1.0, budget / levels[-1]))
+    carried, strongly = (scores + share * left * slope for share in (EXTRAPOLATION, STRONG_EXTRAPOLATION))
+    best, carried_unit = centre_and_unit(carried)
+    extrapolated = relative(carried, best, carried_unit)
+    train_loss = _dynamic(sightings, "loss_mean")
+    rate = _within(
+        np.log([sighting.learning_rate for sighting in sightings]), [sighting.method for sighting in sightings]
+    )
+    columns = [
+        extrapolated,
+        relative(strongly, *centre_and_unit(strongly)) - extrapolated,
+        rate,
+        rate**2 - 1.0,
+        normal_scores(np.array([float(sighting.effective_batch_size) for sighting in sightings])),
+        normal_scores(_dynamic(sightings, "grad_norm_mean")),
+        normal_scores(_dynamic(sightings, "noise_corrected_grad_norm")),
+        normal_scores(train_loss),
+        normal_scores(np.round(slope / unit, ROUNDED_DIGITS)),
+    ]
+    return Panel(
+        tuple(sighting.trial_id for sighting in sightings), np.column_stack(columns), best, carried_unit,
+        _floor(scores, slope), _unrest(sightings, scores), rank_correlation(scores, train_loss), min(1.0, levels[-1] / budget),
+    )  # fmt: skip
+
+
+def _slopes(sightings: Sequence[Sighting], levels: Sequence[int]) -> Array:
+    """Change of the objective per doubling of the samples since the last milestone; 0 at the first."""
+    if len(levels) < 2:
+        return np.zeros(len(sightings))
+    doublings = math.log2(levels[-1] / levels[-2])
+    return np.array([(sighting.scores[-1] - sighting.scores[-2]) / doublings for sighting in sightings])
+
+
+def _floor(scores: Array, slope: Array) -> float:
+    lowest = float(np.min(scores + np.minimum(slope, 0.0)))
+    return max(lowest, 0.0) if scores.min() > 0 else lowest
+
+
+def _unrest(sightings: Sequence[Sighting], scores: Array) -> float | None:
+    if len(sightings[0].scores) < 2:
+        return None
+    before = np.array([sighting.scores[-2] for sighting in sightings])
+    better = np.argsort(scores, kind="stable")[: max(3, len(scores) // 2)]
+    moved = relative(before, *centre_and_unit(before)) - relative(scores, *centre_and_unit(scores))
+    return float(np.sqrt(np.mean(moved[better] ** 2)))
+
+
+def rank_correlation(first: Array, second: Array) -> float:
+    """Return Spearman's correlation over the pairs that are both known; 0 below four of them."""
+    known = np.isfinite(first) & np.isfinite(second)
+    if known.sum() < 4:
+        return 0.0
+    a, b = _mean_ranks(first[known]), _mean_ranks(second[known])
+    a, b = a - a.mean(), b - b.mean()
+    scale = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / scale if scale > 0 else 0.0
+
+
+def _mean_ranks(values: Array) -> Array:
+    """Ranks from 0; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    first = np.cumsum(counts) - counts
+    ranks: Array = (first + (counts - 1) / 2)[inverse]
+    return ranks
+
+
+def _within(values: Array, groups: Sequence[str]) -> Array:
+    """Normal scores within each group: a rate that is high for one method is low for another."""
+    result = np.zeros(len(values))
+    names = np.array(groups)
+    for name in sorted(set(groups)):
+        result[names == name] = normal_scores(values[names == name])
+    return result
+
+
+def _dynamic(sightings: Sequence[Sighting], name: str) -> Array:
+    values = [sighting.dynamics.get(name) for sighting in sightings]
+    return np.array([math.nan if value is None else float(value) for value in values])

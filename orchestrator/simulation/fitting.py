@@ -1,0 +1,206 @@
+"""Fit the forecast's weights on recorded sweeps: what early panels say about final objectives.
+
+Every recorded sweep gives, for every metric and milestone, a panel of the whole cohort and panels of its better half
+and quarter (those are what the engine sees later on). Each panel counts the same, however many trials it has. Ridge
+regression towards "the final order is the present order"; the forecast's spread is fitted to the errors made on
+sweeps that were left out, so that it is not too sure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from orchestrator.decisions.dynamics import extract
+from orchestrator.decisions.forecast_model import TERMS, WIDTH, ForecastModel, design, spread_columns, stage
+from orchestrator.decisions.forecast_panel import (
+    Array,
+    Panel,
+    Sighting,
+    centre_and_unit,
+    make_panel,
+    relative,
+)
+from orchestrator.errors import DataError
+from orchestrator.simulation.recorded import RecordedSweep, RecordedTrial
+
+SMALLEST_PANEL = 5
+SUBSETS = (1.0, 0.5, 0.25)
+LINE_ROUNDS = 50
+HIGHER_IS_BETTER = ("exact_match", "accuracy", "score")
+REDUNDANT = "/forgetting"
+"""Differs from its ``/loss`` by a constant, so it would only count the same panels twice."""
+
+FARTHEST = 4.0
+"""Targets are cut off here: how badly a diverged trial ends is of no interest."""
+
+RIDGE = 100.0
+START = {"1": 0.15, "extrapolated": 0.8}
+"""What the weights are drawn towards: the extrapolated order is the final order, regressed to the mean a little."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """A panel and what became of its trials.
+
+    Args:
+        sweep: Where it is from.
+        metric: Its objective.
+        panel: Features.
+        targets: Final objectives on the scale of `relative`, shape [trials].
+        shift: How far the best objective fell to the end, in panel units.
+        growth: Logarithm of the unit at the end over the panel's.
+    """
+
+    sweep: str
+    metric: str
+    panel: Panel
+    targets: Array
+    shift: float
+    growth: float
+
+
+def common_metrics(sweep: RecordedSweep) -> list[str]:
+    """Return the metrics that every completed trial has in all its evaluations and at its end."""
+    done = [trial for trial in sweep.trials if trial.status == "completed"]
+    sets = [set(scores) for trial in done for scores in (*(scores for _, scores in trial.evals), trial.final)]
+    return sorted(set.intersection(*sets)) if sets else []
+
+
+def sighting_at(trial: RecordedTrial, levels: Sequence[int], index: int, metric: str, sign: float) -> Sighting | None:
+    """Return what the engine would see of a recorded trial at a milestone; None when it has no finite score there."""
+    seen = trial.samples_at(levels[index])
+    scores = [trial.scores_at(trial.samples_at(level)).get(metric, math.nan) for level in levels[: index + 1]]
+    if not all(map(math.isfinite, scores)) or (trial.status == "diverged" and seen >= trial.samples_trained):
+        return None
+    window = min(later - earlier for earlier, later in zip((0, *levels), levels, strict=False))
+    facts = trial.facts
+    return Sighting(
+        facts.trial_id, facts.method, facts.learning_rate, facts.effective_batch_size, seen,
+        tuple(sign * score for score in scores), extract(trial.signals_between(0, seen), seen, window).as_dict(),
+    )  # fmt: skip
+
+
+def mode_of(metric: str) -> Literal["min", "max"]:
+    """Return which way a metric of a recorded sweep is better, by its name."""
+    return "max" if any(word in metric for word in HIGHER_IS_BETTER) else "min"
+
+
+def all_lessons(sweeps: Iterable[RecordedSweep]) -> list[Lesson]:
+    """Return the panels of every sweep and metric."""
+    return [
+        lesson
+        for sweep in sweeps
+        for metric in common_metrics(sweep)
+        if not metric.endswith(REDUNDANT)
+        for lesson in lessons(sweep, metric, mode_of(metric))
+    ]
+
+
+def lessons(sweep: RecordedSweep, metric: str, mode: str = "min") -> Iterator[Lesson]:
+    """Yield the panels of one recorded sweep and one metric."""
+    sign = 1.0 if mode == "min" else -1.0
+    for index in range(len(sweep.levels) - 1):
+        seen = [(sighting_at(trial, sweep.levels, index, metric, sign), trial) for trial in sweep.trials]
+        known = sorted(((s, t) for s, t in seen if s is not None), key=lambda pair: pair[0].scores[-1])
+        for subset in SUBSETS:
+            part = known[: max(SMALLEST_PANEL, math.ceil(subset * len(known)))]
+            if len(part) >= SMALLEST_PANEL:
+                yield from _lesson(sweep, metric, part, sign, sweep.levels[: index + 1])
+
+
+def _lesson(
+    sweep: RecordedSweep,
+    metric: str,
+    part: Sequence[tuple[Sighting, RecordedTrial]],
+    sign: float,
+    levels: Sequence[int],
+) -> Iterator[Lesson]:
+    panel = make_panel([sighting for sighting, _ in part], levels, sweep.levels[-1])
+    finals = np.array([_final(trial, metric, sign) for _, trial in part])
+    finite = finals[np.isfinite(finals)]
+    if len(finite) < SMALLEST_PANEL - 1:
+        return
+    best, unit = centre_and_unit(finite)
+    targets = relative(np.where(np.isfinite(finals), finals, best + unit * math.sinh(FARTHEST)), best, unit)
+    shift, growth = (panel.best - best) / panel.unit, math.log(unit / panel.unit)
+    yield Lesson(sweep.name, metric, panel, np.minimum(targets, FARTHEST), shift, growth)
+
+
+def _final(trial: RecordedTrial, metric: str, sign: float) -> float:
+    return sign * trial.final.get(metric, math.nan) if trial.status == "completed" else math.inf
+
+
+def fit_forecast(taught: Sequence[Lesson]) -> ForecastModel:
+    """Return the weights that fit the lessons.
+
+    Raises:
+        DataError: If there are too few sweeps to learn from.
+    """
+    sweeps = sorted({lesson.sweep for lesson in taught})
+    if len(sweeps) < 2:
+        raise DataError("fit-forecast", "sweeps", len(sweeps), "a forecast is fitted on at least two recorded sweeps",
+                        "name more files")  # fmt: skip
+    model = ForecastModel(tuple(_weights(taught)), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0), (0.0, 0.0), tuple(sweeps))
+    stages = np.array([stage(lesson.panel.share) for lesson in taught])
+    shift = _line(stages, np.array([lesson.shift for lesson in taught]))
+    growth = _line(stages, np.array([lesson.growth for lesson in taught]))
+    return replace(model, spread=_spread(taught, sweeps), shift=shift, growth=growth)
+
+
+def left_out_models(sweeps: Sequence[RecordedSweep]) -> dict[str, ForecastModel]:
+    """Return for every sweep the forecast that was fitted on all the others.
+
+    Raises:
+        DataError: If fewer than two would be left.
+    """
+    taught = all_lessons(sweeps)
+    return {each.name: fit_forecast([lesson for lesson in taught if lesson.sweep != each.name]) for each in sweeps}
+
+
+def _weights(taught: Sequence[Lesson]) -> Array:
+    start = np.zeros(WIDTH)
+    for term, value in START.items():
+        start[TERMS.index(term)] = value
+    scales = [1 / math.sqrt(len(lesson.targets)) for lesson in taught]
+    columns = np.vstack([design(lesson.panel) * scale for lesson, scale in zip(taught, scales, strict=True)])
+    targets = np.concatenate([lesson.targets * scale for lesson, scale in zip(taught, scales, strict=True)])
+    # Penalties grow with the lessons' number only through sweeps: panels of one sweep repeat each other.
+    penalty = RIDGE * len(taught) / max(1, len({(lesson.sweep, lesson.metric) for lesson in taught}))
+    normal = columns.T @ columns + penalty * np.eye(WIDTH)
+    found: Array = start + np.linalg.solve(normal, columns.T @ (targets - columns @ start))
+    return found
+
+
+def _spread(taught: Sequence[Lesson], sweeps: Sequence[str]) -> tuple[float, float, float, float]:
+    """Fit the logarithm of the errors of contenders (the better half by forecast) on sweeps left out."""
+    columns, errors = [], []
+    for sweep in sweeps:
+        weights = _weights([lesson for lesson in taught if lesson.sweep != sweep])
+        for lesson in taught:
+            if lesson.sweep != sweep:
+                continue
+            mean = design(lesson.panel) @ weights
+            error = (lesson.targets - mean)[mean <= np.median(mean)]
+            columns.append(spread_columns(lesson.panel))
+            errors.append(math.log(math.sqrt(float(np.mean(error**2))) + 1e-3))
+    found = np.linalg.lstsq(np.array(columns), np.array(errors), rcond=None)[0]
+    # A line through logarithms lies below the mean square: raise it until the errors have unit variance.
+    found[0] += 0.5 * math.log(float(np.mean(np.exp(2 * (np.array(errors) - np.array(columns) @ found)))))
+    return float(found[0]), float(found[1]), float(found[2]), float(found[3])
+
+
+def _line(positions: Array, values: Array) -> tuple[float, float]:
+    """Return intercept and slope of the line of least absolute errors, by reweighted least squares."""
+    columns = np.column_stack([np.ones(len(positions)), positions])
+    weights: Array = np.ones(len(positions))
+    found: Array = np.zeros(2)
+    for _ in range(LINE_ROUNDS):
+        scaled = columns * weights[:, None]
+        found = np.asarray(np.linalg.lstsq(scaled, values * weights, rcond=None)[0], dtype=np.float64)
+        weights = np.asarray(1 / np.sqrt(np.maximum(np.abs(values - columns @ found), 1e-4)), dtype=np.float64)
+    return float(found[0]), float(found[1])

@@ -1,0 +1,100 @@
+"""Recorded sweeps under many stopping rules, from files to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from orchestrator.decisions.forecast_model import ForecastModel
+from orchestrator.decisions.objective import Objective
+from orchestrator.errors import DataError, StorageError
+from orchestrator.simulation.files import read_recorded
+from orchestrator.simulation.fitting import all_lessons, fit_forecast, left_out_models
+from orchestrator.simulation.replay import DRAWS, Progress, ReplayReport, replay
+from orchestrator.simulation.rules import choose_rules
+from orchestrator.simulation.simulator import Clock
+
+SHIPPED = "shipped"
+"""The word that stands for the recorded sweeps that come with the package."""
+
+_SHIPPED_FOLDER = Path(__file__).parent / "recorded"
+
+
+def replay_recorded(
+    recorded: Sequence[str | Path] = (SHIPPED,),
+    *,
+    objective: str = "eval/loss",
+    mode: Literal["min", "max"] = "min",
+    rules: Sequence[str] = ("all",),
+    clock: Clock | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+    jobs: int = 1,
+    leave_one_out: bool = False,
+    observer: Callable[[Progress], None] | None = None,
+) -> ReplayReport:
+    """Replay recorded sweeps under stopping rules.
+
+    Args:
+        recorded: Files of `orchestrate record-export`, or ``shipped``.
+        objective: The metric that defines best.
+        mode: Whether low or high is best.
+        rules: Rules, families or groups of them by name, or ``all``.
+        clock: Workers and costs; one worker and no costs if None.
+        draws: Random orders of the trials of each sweep.
+        seed: Of the orders.
+        jobs: Processes.
+        leave_one_out: Give our forecast, for each sweep, weights fitted on the other sweeps alone (at least three sweeps).
+        observer: Told how far it is; must return quickly.
+
+    Returns:
+        Figures per rule, with intervals over draws and sweeps.
+
+    Raises:
+        DataError: If a file or a sweep in it cannot be used.
+        InputError: If a rule is unknown, or needs a package that is missing.
+    """
+    chosen = choose_rules(rules)
+    sweeps = read_recorded(recorded_files(recorded))
+    weights = left_out_models(sweeps) if leave_one_out else None
+    return replay(
+        sweeps, chosen.rules, Objective(objective, mode), clock,
+        draws=draws, seed=seed, jobs=jobs, notes=chosen.notes, weights=weights, observer=observer,
+    )  # fmt: skip
+
+
+def fit_forecast_files(recorded: Sequence[str | Path], out: Path) -> ForecastModel:
+    """Fit the forecast's weights on recorded sweeps and write them, for `stopping.forecast.weights` of a sweep file.
+
+    Args:
+        recorded: Files of `orchestrate record-export`, or ``shipped``.
+        out: File to write.
+
+    Raises:
+        DataError: If a file cannot be used, or there are too few sweeps.
+        StorageError: If the file cannot be written.
+    """
+    model = fit_forecast(all_lessons(read_recorded(recorded_files(recorded))))
+    try:
+        out.write_text(model.to_json())
+    except OSError as error:
+        raise StorageError("--out", value=str(out), rule=f"this file cannot be written ({error})",
+                           mend="choose another place") from error  # fmt: skip
+    return model
+
+
+def recorded_files(words: Sequence[str | Path]) -> list[Path]:
+    """Return the files that words name, ``shipped`` for those that come with the package.
+
+    Raises:
+        DataError: If none are shipped with this package.
+    """
+    files: list[Path] = []
+    for word in words:
+        shipped = sorted(_SHIPPED_FOLDER.glob("*.jsonl.gz")) if str(word) == SHIPPED else [Path(word)]
+        if not shipped:
+            raise DataError(SHIPPED, rule="no recorded sweeps come with this installation",
+                            mend="name files that `orchestrate record-export` wrote")  # fmt: skip
+        files.extend(shipped)
+    return files
