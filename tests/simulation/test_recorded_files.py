@@ -163,7 +163,8 @@ def test_file_that_cannot_be_written_is_one_error_and_leaves_nothing(tmp_path: P
 def test_example_of_the_documentation_is_read_and_its_error_is_told(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "recorded-sweeps.md").read_text()
     example = json.loads(page.partition("```json\n")[2].partition("```")[0])
-    named = [line.partition("`")[2].partition("`")[0] for line in page.splitlines() if line.startswith("| `")]
+    fields = page.partition("## The shipped sweeps")[0]
+    named = [line.partition("`")[2].partition("`")[0] for line in fields.splitlines() if line.startswith("| `")]
     assert named == list(FIELDS) == list(example)
     path = tmp_path / "mine.jsonl"
     lines = [json.dumps({**example, "trial": name}) for name in "abcdef"]

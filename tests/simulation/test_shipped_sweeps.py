@@ -1,0 +1,37 @@
+"""The recorded sweeps that come with the package: readable, as many and as varied as their page says, and what was fitted on."""
+
+from pathlib import Path
+
+from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, load_model
+from orchestrator.simulation.files import read_recorded
+from orchestrator.simulation.fitting import all_lessons, fit_forecast
+from orchestrator.simulation.replay_files import recorded_files
+from orchestrator.spec.loading import load_sweep
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_shipped_sweeps_are_small_varied_and_documented() -> None:
+    files = recorded_files(["shipped"])
+    assert sum(file.stat().st_size for file in files) < 20e6
+    sweeps = read_recorded(files)
+    assert len(sweeps) >= 10
+    assert all(len(sweep.trials) >= 24 for sweep in sweeps)
+    page = (ROOT / "docs" / "recorded-sweeps.md").read_text()
+    for sweep in sweeps:
+        assert f"| `{sweep.name}` |" in page
+        assert f"| {len(sweep.trials)} |" in page.partition(f"| `{sweep.name}` |")[2].partition("\n")[0]
+        assert load_sweep(ROOT / "search_spaces" / "recorded" / f"{sweep.name}.yaml").name == sweep.name
+    repeated = [s for s in sweeps if len({trial.config["seed"] for trial in s.trials}) > 1]
+    assert len(repeated) >= 3
+    batches = {trial.config["effective_batch_size"] for sweep in sweeps for trial in sweep.trials}
+    assert min(batches) <= 8
+    assert max(batches) >= 512
+
+
+def test_shipped_weights_are_those_fitted_on_the_shipped_sweeps() -> None:
+    sweeps = read_recorded(recorded_files(["shipped"]))
+    shipped, fitted = load_model(SHIPPED_WEIGHTS), fit_forecast(all_lessons(sweeps))
+    assert shipped.sweeps == fitted.sweeps
+    assert max(abs(a - b) for a, b in zip(shipped.weights, fitted.weights, strict=True)) < 1e-6
+    assert max(abs(a - b) for a, b in zip(shipped.spread, fitted.spread, strict=True)) < 1e-6
