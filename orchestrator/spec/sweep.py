@@ -77,7 +77,12 @@ class SearcherSpec(Closed):
         description="grid (every combination), random, sobol (quasi-random), tpe, gp (one objective), nsga2 (several).",
     )
     seed: int = Field(default=0, ge=0, description="Seed of the searcher.")
-    startup_trials: int = Field(default=8, ge=1, description="Quasi-random trials before tpe or gp start to model.")
+    startup_trials: int = Field(
+        default=8,
+        ge=1,
+        description="tpe, gp and nsga2 propose quasi-random (Sobol) trials until so many have scores at a milestone; "
+        "also the number of nsga2's parents.",
+    )
     objectives: list[ObjectiveSpec] = Field(
         default_factory=list, description="Objectives of nsga2; the first should be the sweep's own."
     )

@@ -28,6 +28,8 @@ MAX_SAMPLED = 10
 # When so many quasi-random points in a row are known, what is left of a finite space follows in order.
 MAX_POINTS = 200
 
+Row = tuple[Known, Losses | None]
+
 
 class OptunaSource:
     """Proposes with an Optuna sampler; start-up trials are Sobol points.
@@ -115,49 +117,40 @@ class OptunaSource:
     def _sampled(self) -> Iterator[TrialConfig]:
         """Yield what the sampler proposes, once enough is known."""
         known, startup = list(self._known.values()), self._searcher.startup_trials
-        losses = comparable_losses(known, self._objectives, startup)
-        if sum(loss is not None for loss in losses) < startup:
+        rows = list(zip(known, comparable_losses(known, self._objectives, startup), strict=True))
+        if _judged(rows) < startup:
             return
         entropy = np.random.SeedSequence([self._searcher.seed, len(known)])
-        seeds = [int(word) for word in entropy.generate_state(2)]
-        method = self._chosen_method(known, losses, seeds[0])
-        judged = sum(
-            loss is not None for entry, loss in zip(known, losses, strict=True) if entry.config.method == method
-        )
-        if judged < max(2, math.ceil(startup / len(self._methods))):
+        method_seed, seed = (int(word) for word in entropy.generate_state(2))
+        method = self._chosen_method(rows, method_seed)
+        if _judged(rows, method) < max(2, math.ceil(startup / len(self._methods))):
             yield from self._scattered(method)
-            return
+        else:
+            yield from self._modelled(rows, method, seed)
+
+    def _chosen_method(self, rows: Sequence[Row], seed: int) -> str:
+        if len(self._methods) == 1:
+            return self._methods[0]
+        distributions = {"method": optuna.distributions.CategoricalDistribution(self._methods)}
+        trials = [_trial({"method": entry.config.method}, distributions, losses) for entry, losses in rows]
+        return str(_study(_tpe(seed), trials).ask(distributions).params["method"])
+
+    def _modelled(self, rows: Sequence[Row], method: str, seed: int) -> Iterator[TrialConfig]:
+        """Yield what the sampler proposes for one method."""
         distributions = distributions_of(self._space, method)
-        study = _study(self._sampler(seeds[1], judged), self._trials(known, losses, method))
+        trials = []
+        for entry, losses in rows:
+            if entry.config.method == method:
+                trials.append(_trial(entry.parameters, distributions, losses))
+            elif self._searcher.kind == "tpe":
+                # TPE parts good trials from bad ones, so it hears how the other methods do, too.
+                trials.append(_trial({}, {}, losses))
+        study = _study(self._sampler(seed, _judged(rows, method)), trials)
         for _ in range(MAX_SAMPLED):
             # A known proposal is left open: the sampler takes it for one that is being trained and keeps away.
             with _one_thread() if self._searcher.kind == "gp" else contextlib.nullcontext():
                 parameters = study.ask(distributions).params
             yield config_from(self._space, method, parameters, self._samples)
-
-    def _chosen_method(self, known: Sequence[Known], losses: Sequence[Losses | None], seed: int) -> str:
-        if len(self._methods) == 1:
-            return self._methods[0]
-        distributions = {"method": optuna.distributions.CategoricalDistribution(self._methods)}
-        trials = [
-            _trial({"method": entry.config.method}, distributions, loss)
-            for entry, loss in zip(known, losses, strict=True)
-        ]
-        return str(_study(_tpe(seed), trials).ask(distributions).params["method"])
-
-    def _trials(self, known: Sequence[Known], losses: Sequence[Losses | None], method: str) -> list[Any]:
-        """Return the trials from which the sampler learns about one method.
-
-        TPE tells good from bad among all of them, so it hears of the other methods' losses, too.
-        """
-        distributions = distributions_of(self._space, method)
-        trials = []
-        for entry, loss in zip(known, losses, strict=True):
-            if entry.config.method == method:
-                trials.append(_trial(entry.parameters, distributions, loss))
-            elif self._searcher.kind == "tpe":
-                trials.append(_trial({}, {}, loss))
-        return trials
 
     def _sampler(self, seed: int, judged: int) -> Any:
         if self._searcher.kind == "gp":
@@ -167,6 +160,11 @@ class OptunaSource:
             population = max(2, min(self._searcher.startup_trials, judged))
             return optuna.samplers.NSGAIISampler(seed=seed, population_size=population)
         return _tpe(seed)
+
+
+def _judged(rows: Sequence[Row], method: str | None = None) -> int:
+    """Return how many configurations (of a method) have losses."""
+    return sum(losses is not None and method in (None, entry.config.method) for entry, losses in rows)
 
 
 @contextlib.contextmanager

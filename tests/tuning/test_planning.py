@@ -16,7 +16,12 @@ def spec(**changes: Any) -> SweepSpec:
 
 def test_grid_counts_every_configuration() -> None:
     plan = plan_sweep(spec(), 100)
-    assert (plan.trials, plan.samples, plan.levels, plan.rung_indices) == (12, 64, (2, 4, 8, 16, 32, 64), (0, 1, 2, 3, 4))
+    assert (plan.trials, plan.samples, plan.levels, plan.rung_indices) == (
+        12,
+        64,
+        (2, 4, 8, 16, 32, 64),
+        (0, 1, 2, 3, 4),
+    )
     assert plan.exhaustive_samples == 12 * 64
 
 
