@@ -20,7 +20,9 @@ from dataclasses import dataclass
 
 from orchestrator.decisions.objective import WORST, Key, is_judgeable
 from orchestrator.decisions.rungs import Entry, Rung
+from orchestrator.decisions.trials import TrialProgress
 
+RULE = "rungs"
 DIVERGED, FAILED = "diverged", "failed"
 
 
@@ -145,7 +147,17 @@ class RungSystem:
         if self.expected is not None:
             self.expected -= 1
 
+    def note(self, trial: TrialProgress, rung: int, key: Key) -> None:
+        """Hear of a trial that has arrived; rungs judge by the key alone and keep nothing of it."""
+
+    def drop(self, trial_id: str) -> None:
+        """Hear of a trial that does not count any more."""
+
     # -- questions -------------------------------------------------------------------------------
+
+    def rule_at(self, rung: int) -> str:
+        """Return the name of the rule that compares trials at a rung; empty where none of this system does."""
+        return "" if self.rungs[rung].reduction_factor is None else RULE
 
     def outstanding(self, rung: int, method: str | None = None) -> float:
         """Return how many trials (of one method, or of all) may still arrive at a rung; infinity when unknown."""

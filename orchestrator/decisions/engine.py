@@ -16,7 +16,7 @@ from orchestrator.decisions.divergence import RULE as DIVERGENCE
 from orchestrator.decisions.dynamics import DynamicsTracker, EarlyDynamics
 from orchestrator.decisions.events import Event, arguments, plain
 from orchestrator.decisions.forecast_cohort import ForecastBook, ForecastSystem
-from orchestrator.decisions.judge import RUNGS, Judge
+from orchestrator.decisions.judge import Judge
 from orchestrator.decisions.objective import WORST, Key, Objective
 from orchestrator.decisions.policy import StoppingPolicy
 from orchestrator.decisions.settling import Settlement
@@ -301,7 +301,8 @@ class StoppingEngine:
             reason = f"Goes on: no rule compares trials at milestone {level_index + 1} of {len(self.levels)}."
             return given or self._plain(trial, "milestone", reason)
         if position < system.seats[trial_id].rung:
-            return given or self._plain(trial, RUNGS, f"Goes on: already promoted from milestone {level_index + 1}.")
+            reason = f"Goes on: already promoted from milestone {level_index + 1}."
+            return given or self._plain(trial, self._judge.rule(system, position), reason)
         entry = system.arrive(trial_id, position, key)
         self._judge.note_arrival(system, position, entry)
         if given is not None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 from orchestrator.decisions.cohort import RungSystem, Verdict
-from orchestrator.decisions.forecast import Forecast, ForecastRule, forecast
+from orchestrator.decisions.forecast import RULE, Forecast, ForecastRule, forecast
 from orchestrator.decisions.forecast_panel import Sighting
 from orchestrator.decisions.objective import Key, is_judgeable
 from orchestrator.decisions.rungs import Entry
-from orchestrator.decisions.trials import TrialProgress
+from orchestrator.decisions.trials import TrialFacts, TrialProgress
 
 Forecasts = Mapping[str, Forecast]
 
@@ -27,13 +28,12 @@ class ForecastBook:
 
     def __init__(self, rule: ForecastRule, levels: Sequence[int], budget: int) -> None:
         self._rule, self._levels, self._budget = rule, levels, budget
-        self._seen: dict[int, dict[str, tuple[TrialProgress, Key, int, Mapping[str, object]]]] = {}
+        self._seen: dict[int, dict[str, tuple[TrialFacts, Key, Mapping[str, object]]]] = {}
         self._made: dict[int, Forecasts] = {}
 
     def note(self, trial: TrialProgress, rung: int, key: Key) -> None:
         """Take in a trial's result at a rung, with its dynamics there."""
-        record = (trial, key, trial.samples_seen, dict(trial.dynamics))
-        self._seen.setdefault(rung, {})[trial.facts.trial_id] = record
+        self._seen.setdefault(rung, {})[trial.facts.trial_id] = (trial.facts, key, trial.dynamics)
         self._made.pop(rung, None)
 
     def drop(self, trial_id: str) -> None:
@@ -52,12 +52,9 @@ class ForecastBook:
         return self._made[rung]
 
     def _sighting(self, trial_id: str, rung: int) -> Sighting:
-        trial, _, samples_seen, dynamics = self._seen[rung][trial_id]
-        facts = trial.facts
-        return Sighting(
-            trial_id, facts.method, facts.learning_rate, facts.effective_batch_size, samples_seen,
-            self._course(trial_id, rung), dynamics,
-        )  # fmt: skip
+        facts, _, dynamics = self._seen[rung][trial_id]
+        course = self._course(trial_id, rung)
+        return Sighting(trial_id, facts.method, facts.learning_rate, facts.effective_batch_size, course, dynamics)
 
     def _course(self, trial_id: str, rung: int) -> tuple[float, ...]:
         """Objectives at the rungs up to this one; where a value is not finite (or was not seen) the next one stands for it."""
@@ -75,15 +72,11 @@ class ForecastBook:
             return sightings
         scores = [each.scores[-1] for each in sightings]
         lowest, width = min(scores), max(max(scores) - min(scores), 1e-6)
+        penalties = {trial_id: lowest + width * (2.0 + min(by, 10.0)) for trial_id, by in violations.items() if by}
         return [
-            each
-            if not violations[each.trial_id]
-            else Sighting(
-                each.trial_id, each.method, each.learning_rate, each.effective_batch_size, each.samples_seen,
-                (lowest + width * (2.0 + min(violations[each.trial_id], 10.0)),) * len(each.scores), each.dynamics,
-            )
+            replace(each, scores=(penalties[each.trial_id],) * len(each.scores)) if each.trial_id in penalties else each
             for each in sightings
-        ]  # fmt: skip
+        ]
 
 
 class ForecastSystem(RungSystem):
@@ -106,11 +99,23 @@ class ForecastSystem(RungSystem):
         book: ForecastBook,
     ) -> None:
         super().__init__(name, rungs, quota)
-        self._quota_rungs, self.book = quota_rungs, book
+        self._quota_rungs, self._book = quota_rungs, book
+
+    def note(self, trial: TrialProgress, rung: int, key: Key) -> None:
+        """Take in what is seen of a trial that has arrived."""
+        self._book.note(trial, rung, key)
+
+    def drop(self, trial_id: str) -> None:
+        """Take out a trial that does not count any more."""
+        self._book.drop(trial_id)
+
+    def rule_at(self, rung: int) -> str:
+        """Return the name of the rule that compares trials at a rung."""
+        return RULE
 
     def forecasts(self, rung: int) -> Forecasts:
         """Return the forecasts of all judgeable trials that have arrived at a rung so far."""
-        return self.book.at(rung)
+        return self._book.at(rung)
 
     def certain_for(self, rung: int, entry: Entry) -> Verdict | None:
         """Return the verdict on a waiting trial; None while others may still come."""

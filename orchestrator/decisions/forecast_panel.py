@@ -31,7 +31,6 @@ class Sighting:
         method: Its method.
         learning_rate: Its peak learning rate.
         effective_batch_size: Samples per optimizer step.
-        samples_seen: Samples when it was seen.
         scores: Objective at the milestones so far, oldest first, turned so that less is better; the last is now.
         dynamics: Features of `EarlyDynamics.as_dict`, may be empty.
     """
@@ -40,7 +39,6 @@ class Sighting:
     method: str
     learning_rate: float
     effective_batch_size: int
-    samples_seen: int
     scores: tuple[float, ...]
     dynamics: Mapping[str, Any] = field(default_factory=dict)
 

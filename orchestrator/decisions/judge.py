@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.decisions import early_dynamics, forecast, reasons
+from orchestrator.decisions import early_dynamics, reasons
 from orchestrator.decisions.cohort import RungSystem, Verdict
 from orchestrator.decisions.dynamics import EarlyDynamics
 from orchestrator.decisions.early_dynamics import Finding, Peer, PeerGroups
-from orchestrator.decisions.forecast_cohort import ForecastSystem
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.policy import StoppingPolicy
 from orchestrator.decisions.rungs import Entry
 from orchestrator.decisions.trials import TrialProgress
 from orchestrator.records import Action, Decision
-
-RUNGS = "rungs"
 
 
 class Judge:
@@ -38,8 +35,7 @@ class Judge:
     def note_arrival(self, system: RungSystem, rung: int, entry: Entry) -> None:
         """Take an arrival's early dynamics in where they are judged; must precede any decision on it."""
         trial = self._trials[entry.trial_id]
-        if isinstance(system, ForecastSystem):
-            system.book.note(trial, rung, entry.key)
+        system.note(trial, rung, entry.key)
         if self._judges_dynamics(system, rung):
             groups = self._peers.setdefault(system.name, PeerGroups(self._policy.early_dynamics))
             groups.remove(entry.trial_id)
@@ -49,8 +45,7 @@ class Judge:
 
     def note_gone(self, system: RungSystem, trial_id: str) -> None:
         """Take out a trial that does not count any more."""
-        if isinstance(system, ForecastSystem):
-            system.book.drop(trial_id)
+        system.drop(trial_id)
         if system.name in self._peers:
             self._peers[system.name].remove(trial_id)
 
@@ -66,7 +61,7 @@ class Judge:
             return self.judge(system, rung, verdict)
         evidence = reasons.rung_evidence(system, rung, entry, self._objective)
         reason = reasons.pause_reason(system, rung, entry, self._objective)
-        return self._decision(entry, system, Action.PAUSE, self._rule(system, rung), reason, evidence)
+        return self._decision(entry, system, Action.PAUSE, self.rule(system, rung), reason, evidence)
 
     def judge(self, system: RungSystem, rung: int, verdict: Verdict) -> Decision:
         """Return the decision that follows from a verdict, once the early-dynamics rule has been asked too."""
@@ -80,7 +75,7 @@ class Judge:
             return self._decision(entry, system, Action.STOP, early_dynamics.RULE, reason, {**facts, **weak.evidence})
         action = Action.CONTINUE if verdict.promote else Action.STOP
         reason = reasons.verdict_reason(system, rung, verdict, self._objective)
-        rule = self._rule(system, rung)
+        rule = self.rule(system, rung)
         return self._decision(entry, system, action, rule, reason, {**evidence, "basis": verdict.basis})
 
     def recorded(self, system: RungSystem, rung: int, entry: Entry) -> Decision:
@@ -89,6 +84,10 @@ class Judge:
         where = reasons.standing(system, rung, entry, self._objective)
         reason = f"Goes on: this sweep records and stops nothing; {where} so far."
         return self._decision(entry, system, Action.CONTINUE, "record", reason, evidence)
+
+    def rule(self, system: RungSystem, rung: int) -> str:
+        """Return the name of the rule that answers for a rung."""
+        return system.rule_at(rung) or early_dynamics.RULE
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -108,11 +107,6 @@ class Judge:
     def _evidence(self, system: RungSystem, rung: int, entry: Entry) -> reasons.Evidence:
         evidence = reasons.rung_evidence(system, rung, entry, self._objective)
         return {**evidence, **reasons.forecast_evidence(system, rung, entry, self._objective)}
-
-    def _rule(self, system: RungSystem, rung: int) -> str:
-        if isinstance(system, ForecastSystem):
-            return forecast.RULE
-        return early_dynamics.RULE if system.rungs[rung].reduction_factor is None else RUNGS
 
     def _weakness(self, system: RungSystem, rung: int, entry: Entry) -> Finding | None:
         if not self._judges_dynamics(system, rung):

@@ -80,7 +80,7 @@ def sighting_at(trial: RecordedTrial, levels: Sequence[int], index: int, metric:
     window = min(later - earlier for earlier, later in zip((0, *levels), levels, strict=False))
     facts = trial.facts
     return Sighting(
-        facts.trial_id, facts.method, facts.learning_rate, facts.effective_batch_size, seen,
+        facts.trial_id, facts.method, facts.learning_rate, facts.effective_batch_size,
         tuple(sign * score for score in scores), extract(trial.signals_between(0, seen), seen, window).as_dict(),
     )  # fmt: skip
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from orchestrator.decisions.forecast_model import ForecastModel
 from orchestrator.decisions.forecast_panel import rank_correlation
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.policy import DEFAULT_POLICY
@@ -40,6 +41,9 @@ RULES = (
 )  # fmt: skip
 RIVALS = ("baselines", "ray", "optuna", "syne")
 NULLS = ("no-stopping", "random", "lowest-rate", "largest-batch")
+Weights = Mapping[str, ForecastModel]
+"""Our forecast by sweep, fitted without it."""
+
 SHARES = (1 / 16, 1 / 8, 1 / 4)
 
 
@@ -67,9 +71,11 @@ class Row:
                 f"{kept:.2f}", f"{decile:.2f}"]  # fmt: skip
 
 
-def measure(sweeps: Sequence[RecordedSweep], metrics: Sequence[str], draws: int, jobs: int) -> list[Row]:
+def measure(
+    sweeps: Sequence[RecordedSweep], weights: Weights, metrics: Sequence[str], draws: int, jobs: int
+) -> list[Row]:
     """Return every rule's figures over all sweeps that have one of the metrics."""
-    weights, chosen = left_out_models(sweeps), choose_rules(RULES)
+    chosen = choose_rules(RULES)
     reports: list[ReplayReport] = []
     for metric in metrics:
         having = [sweep for sweep in sweeps if metric in common_metrics(sweep)]
@@ -96,10 +102,10 @@ def best_rival(rows: Sequence[Row], ours: Row) -> Row | None:
 
 
 def added_rank(
-    sweeps: Sequence[RecordedSweep], metrics: Sequence[str]
+    sweeps: Sequence[RecordedSweep], models: Weights, metrics: Sequence[str]
 ) -> list[tuple[float, float, float, float, float]]:
     """Return per share of training: own score's rank correlation with the final, the forecast's, and the gain's interval."""
-    models, found = left_out_models(sweeps), []
+    found = []
     for share in SHARES:
         pairs = []
         for sweep in sweeps:
@@ -189,8 +195,9 @@ def main() -> None:
     print(
         f"{len(sweeps)} recorded sweeps, {sum(len(sweep.trials) for sweep in sweeps)} trials, {options.draws} orders each"
     )
+    weights = left_out_models(sweeps)
     for kind, metrics in (("in distribution", (IN_DISTRIBUTION,)), ("away from the training distribution", AWAY)):
-        rows = measure(sweeps, metrics, options.draws, options.jobs)
+        rows = measure(sweeps, weights, metrics, options.draws, options.jobs)
         head = ["rule", "samples", "regret median", "p95", "mean (cut at 5)", "best kept", "best tenth stopped"]
         print_table(f"Objective {kind}: {', '.join(metrics)}", [head, *(row.line() for row in rows)])
         for ours in (row for row in rows if row.rule == "ours" or row.rule.startswith("ours-forecast")):
@@ -204,7 +211,7 @@ def main() -> None:
             )
         told[kind] = {row.rule: {name: values.tolist() for name, values in row.values.items()} for row in rows}
         lines = [[f"1/{1 / share:.0f}", f"{own:+.3f}", f"{forecast:+.3f}", f"{low:+.3f} to {high:+.3f}"]
-                 for share, own, forecast, low, high in added_rank(sweeps, metrics)]  # fmt: skip
+                 for share, own, forecast, low, high in added_rank(sweeps, weights, metrics)]  # fmt: skip
         head = ["share of training", "own early score", "forecast", "gain, 95 % interval over sweeps"]
         print_table(f"Rank correlation with the final score, {kind}", [head, *lines])
     mean, longest = decision_milliseconds(1000)

@@ -55,7 +55,7 @@ def test_where_the_forecast_is_sure_one_goes_on_and_where_it_is_not_many():
 
 
 def test_forecast_does_not_depend_on_the_order_of_the_trials():
-    sightings = [Sighting(f"t{i}", "full", 1e-3 * (i + 1), 16, 64, (3.0 + i, 2.0 + i), {}) for i in range(8)]
+    sightings = [Sighting(f"t{i}", "full", 1e-3 * (i + 1), 16, (3.0 + i, 2.0 + i), {}) for i in range(8)]
     turned = forecast(sightings[::-1], (32, 64), 1024, ForecastRule())
     assert forecast(sightings, (32, 64), 1024, ForecastRule()) == turned
     first = turned["t0"]

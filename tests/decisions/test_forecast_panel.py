@@ -22,7 +22,7 @@ BUDGET = 1024
 
 def sighting(index, scores, *, rate=1e-3, batch=16, method="full", loss=2.0):
     dynamics = {"loss_mean": loss, "grad_norm_mean": 1.0 + index, "noise_corrected_grad_norm": None}
-    return Sighting(f"t{index:03d}", method, rate, batch, 64, tuple(scores), dynamics)
+    return Sighting(f"t{index:03d}", method, rate, batch, tuple(scores), dynamics)
 
 
 def crowd(finals, earlier=None):

@@ -47,7 +47,7 @@ def test_a_sighting_knows_nothing_of_the_future(sweeps):
     seen = sighting_at(trial, sweep.levels, 1, "eval/loss", 1.0)
     assert seen is not None
     assert len(seen.scores) == 2
-    assert seen.dynamics["samples_seen"] <= seen.samples_seen < trial.samples
+    assert seen.dynamics["samples_seen"] == trial.samples_at(sweep.levels[1]) < trial.samples
 
 
 def test_forecasts_of_sweeps_left_out_rank_the_finals_better_than_the_early_score(sweeps):
