@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from orchestrator.records import Outcome, TrialConfig
+from orchestrator.records import Decision, Outcome, TrainingSignal, TrialConfig
 
 
 @dataclass(frozen=True)
@@ -121,3 +121,63 @@ class SweepView:
     last_decision: str
     tracking_state: str = ""
     stopping: bool = False
+
+
+@dataclass(frozen=True)
+class MilestoneResult:
+    """What one trial was at one milestone: ``level`` and ``samples_seen`` in samples, seconds since the milestone before."""
+
+    index: int
+    level: int
+    samples_seen: int
+    tokens_seen: int
+    scores: Mapping[str, float]
+    standard_errors: Mapping[str, float]
+    training_seconds: float
+    evaluation_seconds: float
+    checkpoint: str | None
+
+
+@dataclass(frozen=True)
+class TrialHistory:
+    """One trial from its first milestone to its last; ``signals`` are empty unless they were asked for."""
+
+    result: TrialResult
+    cohort: str
+    milestones: tuple[MilestoneResult, ...]
+    decisions: tuple[Decision, ...]
+    signals: tuple[TrainingSignal, ...] = ()
+
+
+@dataclass(frozen=True)
+class SweepHistory:
+    """A finished, running or interrupted sweep as its journal tells it.
+
+    Args:
+        result: How it stands; ``status`` is ``completed``, ``interrupted`` or ``running``.
+        trials: Every trial that was proposed, best first as in ``result.trials``.
+        content: The resolved sweep file, without where it ran and was stored.
+        levels: Milestones in samples seen.
+        inputs: Digests of training data and base model.
+        began: Unix time of the first record.
+        ended: Unix time of the last one.
+    """
+
+    result: SweepResult
+    trials: tuple[TrialHistory, ...]
+    content: Mapping[str, Any]
+    levels: tuple[int, ...]
+    inputs: Mapping[str, str]
+    began: float
+    ended: float
+
+    def trial(self, trial_id: str) -> TrialHistory:
+        """Return a trial by its id.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        found = next((trial for trial in self.trials if trial.result.trial_id == trial_id), None)
+        if found is None:
+            raise KeyError(trial_id)
+        return found

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from orchestrator.api.policy import make_objective
 from orchestrator.decisions.objective import WORST, Key, Objective
 from orchestrator.records import Outcome
 from orchestrator.results import SweepResult, SweepView, TrackingIds, TrialResult, TrialView
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tracking.tracker import Tracker, TrackerHealth
-from orchestrator.tuning.coordinator import Coordinator, TrialEntry
+from orchestrator.tracking.tracker import TrackerHealth
+from orchestrator.tuning.coordinator import Coordinator
 from orchestrator.tuning.driver import running_view
+from orchestrator.tuning.entries import TrialEntry
 from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.planning import SweepPlan
 
@@ -51,12 +52,12 @@ def build_view(
 
 
 def build_result(
-    spec: SweepSpec, plan: SweepPlan, coordinator: Coordinator, folder: SweepFolder, slots: int, sweep_id: str, status: str,
-    wall_seconds: float, slot_seconds: float, tracker: Tracker,
+    spec: SweepSpec, plan: SweepPlan, entries: Collection[TrialEntry], folder: SweepFolder, slots: int, sweep_id: str,
+    status: str, wall_seconds: float, slot_seconds: float,
 ) -> SweepResult:  # fmt: skip
     """Return the result of a sweep as it stands."""
     objective = make_objective(spec)
-    order = sorted(coordinator.trials.values(), key=lambda entry: _order(objective, entry))
+    order = sorted(entries, key=lambda entry: _order(objective, entry))
     trials = tuple(_trial_result(entry, objective) for entry in order)
     ended = [trial for trial in trials if trial.outcome is Outcome.COMPLETED]
     return SweepResult(
@@ -69,12 +70,12 @@ def build_result(
         runner_up=ended[1] if len(ended) > 1 else None,
         base_scores=read_base_scores(folder),
         trials=trials,
-        counts=_counts(list(coordinator.trials.values()), plan),
-        samples_trained=sum(entry.samples_seen for entry in coordinator.trials.values()),
+        counts=_counts(entries, plan),
+        samples_trained=sum(entry.samples_seen for entry in entries),
         samples_exhaustive=plan.exhaustive_samples,
         wall_seconds=wall_seconds,
-        training_seconds=sum(entry.training_seconds for entry in coordinator.trials.values()),
-        evaluation_seconds=sum(entry.evaluation_seconds for entry in coordinator.trials.values()),
+        training_seconds=sum(entry.training_seconds for entry in entries),
+        evaluation_seconds=sum(entry.evaluation_seconds for entry in entries),
         slot_seconds=slot_seconds,
         slots=slots,
         storage=str(folder.root),
@@ -141,7 +142,7 @@ def _best_view(entry: TrialEntry, objective: Objective) -> TrialView:
     )
 
 
-def _counts(entries: list[TrialEntry], plan: SweepPlan) -> dict[str, int]:
+def _counts(entries: Collection[TrialEntry], plan: SweepPlan) -> dict[str, int]:
     counts = {outcome.value: sum(entry.outcome is outcome for entry in entries) for outcome in Outcome}
     counts[Outcome.PENDING.value] += max(0, plan.trials - len(entries))
     return counts

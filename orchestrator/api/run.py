@@ -152,7 +152,7 @@ class _Session:
                 lambda: self._view(coordinator, tracker), observer, self._say,
             )  # fmt: skip
             status, ran = self._drive(driver, coordinator, journal)
-            result = self._result(journal, coordinator, tracker, sweep_id, status, ran)
+            result = self._result(journal, coordinator, sweep_id, status, ran)
             self._tell_end(tracker, result)
             if tracker.run_ids:
                 journal.append(("tracking", {"run_ids": dict(tracker.run_ids), "experiment_id": tracker.experiment_id}))
@@ -284,7 +284,7 @@ class _Session:
         )
 
     def _result(
-        self, journal: Journal, coordinator: Coordinator, tracker: Tracker, sweep_id: str, status: str, ran: float
+        self, journal: Journal, coordinator: Coordinator, sweep_id: str, status: str, ran: float
     ) -> SweepResult:
         before = spent_before(journal.records, journal.epoch)
         wall = time.monotonic() - self._started if ran else 0.0
@@ -292,9 +292,8 @@ class _Session:
         if ran:
             journal.append(("session_end", {"status": status, "wall_seconds": wall, "slot_seconds": slot_seconds}))
         return build_result(
-            self._spec, self._plan, coordinator, self._folder, self._capacity.slots, sweep_id, status,
-            wall + before.wall_seconds,
-            slot_seconds + before.slot_seconds, tracker,
+            self._spec, self._plan, coordinator.trials.values(), self._folder, self._capacity.slots, sweep_id, status,
+            wall + before.wall_seconds, slot_seconds + before.slot_seconds,
         )  # fmt: skip
 
     def _tell_end(self, tracker: Tracker, result: SweepResult) -> None:

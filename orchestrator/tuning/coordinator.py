@@ -12,40 +12,19 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.decisions.engine import StoppingEngine, TrialFacts
-from orchestrator.records import Action, Decision, Milestone, Outcome, TrainingSignal, TrialConfig, TrialState
+from orchestrator.records import Action, Decision, Milestone, Outcome, TrialConfig, TrialState
 from orchestrator.spec.identity import trial_fingerprint
 from orchestrator.tracking.tracker import Tracker, TrialInfo
+from orchestrator.tuning.entries import TrialEntry
 from orchestrator.tuning.journal import Journal
 from orchestrator.tuning.reports import decision_from
 from orchestrator.tuning.sources import ConfigSource
 
 FAILURE_RULE = "failure"
-
-
-@dataclass
-class TrialEntry:
-    """What the driver knows of one trial."""
-
-    trial_id: str
-    name: str
-    config: TrialConfig
-    cohort: str
-    outcome: Outcome = Outcome.PENDING
-    milestones: int = 0
-    samples_seen: int = 0
-    scores: Mapping[str, float] = field(default_factory=dict)
-    standard_errors: Mapping[str, float] = field(default_factory=dict)
-    last_signal: TrainingSignal | None = None
-    verdict: Decision | None = None
-    forecast: Mapping[str, Any] = field(default_factory=dict)
-    training_seconds: float = 0.0
-    evaluation_seconds: float = 0.0
-    setup_seconds: list[float] = field(default_factory=list)
-    launched: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,7 +109,7 @@ class Coordinator:
 
     def _replay_milestone(self, record: Mapping[str, Any]) -> None:
         entry = self.trials[record["trial"]]
-        self._note_progress(entry, record)
+        entry.note_progress(record)
         decision = decision_from(record["decision"])
         assert decision is not None
         self.engine.restore_observation(
@@ -152,7 +131,7 @@ class Coordinator:
         entry = self.trials[record["trial"]]
         decision = decision_from(record["decision"])
         assert decision is not None
-        entry.outcome, entry.verdict = Outcome.FAILED, decision
+        entry.fail(decision)
         self.engine.mark_failed(entry.trial_id)
         self._tell_source(entry)
 
@@ -192,7 +171,7 @@ class Coordinator:
         # journal holds is never told again.
         self._track_milestone(entry, milestone, decision)
         self._journal.append(("milestone", record))
-        self._note_progress(entry, record)
+        entry.note_progress(record)
         self._take(entry, decision, milestone.state)
         self._tell_source(entry, record)
         self._settle()
@@ -205,7 +184,8 @@ class Coordinator:
             return
         decision = Decision(trial_id, entry.samples_seen, Action.STOP, FAILURE_RULE, entry.cohort, reason)
         self._journal.append(("failure", {"trial": trial_id, "decision": asdict(decision)}))
-        entry.outcome, entry.verdict, self.last_decision = Outcome.FAILED, decision, decision
+        self.last_decision = decision
+        entry.fail(decision)
         self.engine.mark_failed(trial_id)
         self._tell_source(entry)
         self._end(entry)
@@ -296,40 +276,13 @@ class Coordinator:
         self._tracker.start_trial(self._trial_info(trial_id, entry.name, entry.config))
         return Assignment(trial_id, entry.config, entry.milestones)
 
-    def _note_progress(self, entry: TrialEntry, record: Mapping[str, Any]) -> None:
-        entry.milestones = record["index"] + 1
-        entry.samples_seen = record["samples_seen"]
-        entry.scores = record["scores"] or entry.scores
-        entry.standard_errors = record["standard_errors"] or entry.standard_errors
-        entry.training_seconds += record["training_seconds"]
-        entry.evaluation_seconds += record["evaluation_seconds"]
-        entry.setup_seconds.append(record["setup_seconds"])
-        if record["last_signal"] is not None:
-            entry.last_signal = TrainingSignal(**record["last_signal"])
-
     def _take(self, entry: TrialEntry, decision: Decision, state: TrialState) -> None:
-        """Bring an entry into the state that a milestone's decision leaves it in."""
-        self._note_decision(entry, decision)
-        if state is TrialState.COMPLETED:
-            entry.outcome, entry.verdict = Outcome.COMPLETED, decision
-        elif state is TrialState.DIVERGED:
-            entry.outcome, entry.verdict = Outcome.DIVERGED, decision
-        elif decision.action is Action.STOP:
-            entry.outcome, entry.verdict = Outcome.STOPPED, decision
-        else:
-            entry.outcome = Outcome.PAUSED if decision.action is Action.PAUSE else Outcome.RUNNING
-
-    def _note_decision(self, entry: TrialEntry, decision: Decision) -> None:
         self.last_decision = decision
-        if "expected_final" in decision.evidence:
-            entry.forecast = decision.evidence
+        entry.take(decision, state)
 
     def _settle_one(self, entry: TrialEntry, decision: Decision) -> None:
-        self._note_decision(entry, decision)
-        if decision.action is Action.STOP:
-            entry.outcome, entry.verdict = Outcome.STOPPED, decision
-        elif decision.action is Action.CONTINUE:
-            entry.outcome = Outcome.PENDING
+        self.last_decision = decision
+        entry.settle(decision)
         self._tell_source(entry)
 
     def _action_after(self, entry: TrialEntry, decision: Decision) -> Action:

@@ -18,7 +18,8 @@ from orchestrator.records import Outcome
 from orchestrator.results import SweepView, TrialView
 from orchestrator.spec.sweep import Resources
 from orchestrator.tuning.adapters import CoordinatorScheduler, CoordinatorSearcher, CoordinatorStopper
-from orchestrator.tuning.coordinator import Coordinator, TrialEntry
+from orchestrator.tuning.coordinator import Coordinator
+from orchestrator.tuning.entries import TrialEntry
 from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.ray_internals import treat_lost_results_as_lost_actors
 from orchestrator.tuning.trainable import SFTTrainable, WorkerTask
