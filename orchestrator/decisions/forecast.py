@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, ForecastModel, load_model
-from orchestrator.decisions.forecast_panel import Array, Sighting, make_panel
+from orchestrator.decisions.forecast_panel import Array, make_panel
+from orchestrator.decisions.sighting import Sighting
 
 RULE = "forecast"
 DRAWS = 1024
@@ -93,7 +94,7 @@ def forecast(
     if not ordered:
         return {}
     panel, model = make_panel(ordered, levels, budget), rule.model
-    mean, deviation = model.mean(panel), model.deviation(panel)
+    mean, deviation = model.mean_and_deviation(panel)
     tolerance = float(np.arcsinh(rule.tolerance / model.final_unit(panel)))
     probability, keeps = credible_set(mean, deviation, rule.miss, tolerance)
     expected = model.in_units(panel, mean)

@@ -9,9 +9,9 @@ from itertools import takewhile
 
 from orchestrator.decisions.cohort import RungSystem, Verdict
 from orchestrator.decisions.forecast import RULE, Forecast, ForecastRule, forecast
-from orchestrator.decisions.forecast_panel import Sighting
 from orchestrator.decisions.objective import Key, is_judgeable
 from orchestrator.decisions.rungs import Entry
+from orchestrator.decisions.sighting import Sighting
 from orchestrator.decisions.trials import TrialFacts, TrialProgress
 
 Forecasts = Mapping[str, Forecast]

@@ -1,30 +1,38 @@
-"""Forecast of final objectives from a panel: ridge regression with learned uncertainty, weights shipped as data.
+"""Forecast of final objectives from a panel: a line through the extrapolated objective, corrected by a forest of trees.
 
 Target and forecast live on the panel's own scale (`forecast_panel.relative`): 0 is the best final objective of the
-cohort, 0.88 (asinh 1) the median. The weights of every feature may depend on how far training has come and on whether
-the objective measures what is learned or what is kept (`Panel.alignment`); their sign is learned, never assumed.
-Fitted on recorded sweeps by `orchestrate fit-forecast` (`orchestrator/simulation/fitting.py`).
+cohort, 0.88 (asinh 1) the median. The forest sees how far training has come and whether the objective measures what is
+learned or what is kept (`Panel.alignment`); the sign of every signal is learned, never assumed.
+Fitted on recorded sweeps by `orchestrate fit-forecast` (`orchestrator/simulation/fitting.py`), shipped as data.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from orchestrator.decisions.forecast_panel import FEATURES, Array, Panel
+from orchestrator.decisions.forest import Forest
 from orchestrator.errors import SpecError
 
-FORMAT = 1
-SHIPPED_WEIGHTS = Path(__file__).with_name("forecast_weights.json")
+FORMAT = 2
+SHIPPED_WEIGHTS = Path(__file__).with_name("forecast_weights.npz")
 SMALLEST_SHARE = 1 / 512
-TERMS = ("1", *FEATURES)
-WIDTH = 3 * len(TERMS)
+COLUMNS = (*FEATURES, "stage", "alignment", "unrest", "log_trials")
+USUAL_UNREST = 0.3
+"""Stands for the unrest of a first milestone, where it is not known."""
+
+FAR = 4.0
+"""Extrapolated objectives beyond this are all the same to the line: such trials have failed."""
+
+Numbers = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -32,31 +40,43 @@ class ForecastModel:
     """Weights of the forecast.
 
     Args:
-        weights: Of `design`'s columns, `WIDTH` of them.
+        line: Of `line_columns`; where the final objective is expected from the extrapolated one alone.
+        forest: Corrects the line; its columns are `COLUMNS`.
         spread: Of `spread_columns`; their sum is the logarithm of the forecast's standard deviation.
         shift: (intercept, slope) over `stage` of how far the best objective falls to the end, in panel units.
         growth: (intercept, slope) over `stage` of the logarithm of the panel's unit at the end over now.
         sweeps: Names of the recorded sweeps it was fitted on.
+
+    Raises:
+        ValueError: If there are more or fewer weights than columns.
     """
 
-    weights: tuple[float, ...]
-    spread: tuple[float, float, float, float]
-    shift: tuple[float, float]
-    growth: tuple[float, float]
+    line: Numbers
+    forest: Forest
+    spread: Numbers
+    shift: Numbers
+    growth: Numbers
     sweeps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.weights) != WIDTH:
-            raise ValueError(f"a forecast needs {WIDTH} weights, got {len(self.weights)}")
+        for name, wanted in (("line", 4), ("spread", 5), ("shift", 2), ("growth", 2)):
+            if len(getattr(self, name)) != wanted:
+                raise ValueError(f"a forecast's {name} has {wanted} weights, got {len(getattr(self, name))}")
+        if int(self.forest.feature.max(initial=-1)) >= len(COLUMNS):
+            raise ValueError(f"a forecast's forest looks at {len(COLUMNS)} columns")
 
     def mean(self, panel: Panel) -> Array:
         """Return expected final objectives on the panel's scale, shape [trials]; less is better."""
-        result: Array = design(panel) @ np.asarray(self.weights)
-        return result
+        return self._predict(panel)[0]
 
     def deviation(self, panel: Panel) -> float:
         """Return the standard deviation of the forecast of a trial, on the panel's scale."""
-        return math.exp(float(np.dot(self.spread, spread_columns(panel))))
+        return self.mean_and_deviation(panel)[1]
+
+    def mean_and_deviation(self, panel: Panel) -> tuple[Array, float]:
+        """Return `mean` and `deviation` at once."""
+        mean, trees = self._predict(panel)
+        return mean, math.exp(float(np.dot(self.spread, spread_columns(panel, mean, trees))))
 
     def final_unit(self, panel: Panel) -> float:
         """Return how much of the objective one panel unit is expected to be at the end."""
@@ -69,9 +89,19 @@ class ForecastModel:
         result: Array = best + self.final_unit(panel) * np.sinh(np.clip(values, -3.0, 6.0))
         return np.maximum(result, panel.floor)
 
-    def to_json(self) -> str:
-        """Return the file's text."""
-        return json.dumps({"format": FORMAT, "features": list(FEATURES), **asdict(self)}, indent=1) + "\n"
+    def save(self, path: Path) -> None:
+        """Write the weights to a file (``.npz``: plain arrays)."""
+        about = {
+            "format": FORMAT, "columns": COLUMNS, "line": self.line, "spread": self.spread, "shift": self.shift,
+            "growth": self.growth, "sweeps": self.sweeps,
+        }  # fmt: skip
+        with path.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, about=np.array(json.dumps(about)), **self.forest.arrays())
+
+    def _predict(self, panel: Panel) -> tuple[Array, Array]:
+        trees = self.forest.predict(design(panel))
+        mean: Array = line_columns(panel) @ np.asarray(self.line) + trees.mean(axis=0)
+        return mean, trees
 
 
 def stage(share: float) -> float:
@@ -79,46 +109,49 @@ def stage(share: float) -> float:
     return math.log2(min(1.0, max(share, SMALLEST_SHARE))) / 6
 
 
-def spread_columns(panel: Panel) -> tuple[float, float, float, float]:
-    """Return what the forecast's spread depends on: 1, the stage, how restless the panel is, whether that is unknown."""
-    known = panel.unrest is not None
-    restless = math.log(panel.unrest + 0.05) + 1.5 if panel.unrest is not None else 0.0
-    return (1.0, stage(panel.share), restless, 0.0 if known else 1.0)
+def line_columns(panel: Panel) -> Array:
+    """Return what the line is drawn through, shape [trials, 4]: 1, stage, extrapolated objective, their product."""
+    value = np.minimum(panel.features[:, FEATURES.index("extrapolated")], FAR)
+    at = np.full(len(value), stage(panel.share))
+    return np.column_stack([np.ones(len(value)), at, value, value * at])
 
 
 def design(panel: Panel) -> Array:
-    """Return the regression's columns, shape [trials, WIDTH]: terms, terms x alignment, terms x stage."""
-    terms = np.column_stack([np.ones(len(panel.features)), panel.features])
-    return np.hstack([terms, terms * panel.alignment, terms * stage(panel.share)])
+    """Return the forest's columns, shape [trials, len(COLUMNS)]."""
+    unrest = USUAL_UNREST if panel.unrest is None else panel.unrest
+    common = [stage(panel.share), panel.alignment, unrest, math.log(len(panel.features))]
+    return np.hstack([panel.features, np.tile(common, (len(panel.features), 1))])
+
+
+def spread_columns(panel: Panel, mean: Array, trees: Array) -> Numbers:
+    """Return what the forecast's spread depends on: 1, stage, unrest, whether that is unknown, how much the trees differ."""
+    contenders = mean <= np.median(mean)
+    restless = math.log(panel.unrest + 0.05) + 1.5 if panel.unrest is not None else 0.0
+    differ = float(trees[:, contenders].std(axis=0).mean())
+    return (1.0, stage(panel.share), restless, float(panel.unrest is None), math.log(differ + 0.02) + 1.5)
 
 
 @lru_cache(maxsize=8)
 def load_model(path: Path = SHIPPED_WEIGHTS) -> ForecastModel:
-    """Read weights.
+    """Read weights; nothing in the file is executed.
 
     Raises:
-        SpecError: If the file is missing or of another version.
+        SpecError: If the file is missing, damaged, or of another version.
     """
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        with np.load(path, allow_pickle=False) as file:
+            about: dict[str, Any] = json.loads(str(file["about"]))
+            arrays = {name: file[name] for name in file.files if name != "about"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
         raise SpecError("sweep file", "stopping.forecast.weights", str(path), f"this file cannot be read ({error})",
                         "write one with `orchestrate fit-forecast`, or leave the field out") from error  # fmt: skip
-    if not isinstance(values, dict) or values.get("format") != FORMAT or values.get("features") != list(FEATURES):
+    if about.get("format") != FORMAT or about.get("columns") != list(COLUMNS):
         raise SpecError("sweep file", "stopping.forecast.weights", str(path),
-                        "these weights were fitted for another version of the forecast's features",
-                        "fit them again with `orchestrate fit-forecast`") from None  # fmt: skip
-    return ForecastModel(
-        tuple(values["weights"]), _four(values["spread"]), _pair(values["shift"]), _pair(values["growth"]),
-        tuple(values["sweeps"]),
-    )  # fmt: skip
-
-
-def _four(values: list[float]) -> tuple[float, float, float, float]:
-    first, second, third, fourth = map(float, values)
-    return first, second, third, fourth
-
-
-def _pair(values: list[float]) -> tuple[float, float]:
-    first, second = values
-    return float(first), float(second)
+                        "these weights were fitted for another version of the forecast",
+                        "fit them again with `orchestrate fit-forecast`")  # fmt: skip
+    try:
+        weights = {name: tuple(map(float, about[name])) for name in ("line", "spread", "shift", "growth")}
+        return ForecastModel(**weights, forest=Forest(**arrays), sweeps=tuple(map(str, about["sweeps"])))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SpecError("sweep file", "stopping.forecast.weights", str(path), f"this file is damaged ({error})",
+                        "fit the weights again with `orchestrate fit-forecast`") from error  # fmt: skip

@@ -9,38 +9,19 @@ their ranks. Everything comes from the past alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from orchestrator.decisions.forecast_neighbours import neighbourhood
+from orchestrator.decisions.sighting import Sighting
+
 Array = npt.NDArray[np.float64]
 
 CLIPPED_NORMAL_SCORE = 2.5
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One trial at one milestone.
-
-    Args:
-        trial_id: The trial.
-        method: Its method.
-        learning_rate: Its peak learning rate.
-        effective_batch_size: Samples per optimizer step.
-        scores: Objective at the milestones so far, oldest first, turned so that less is better; the last is now.
-        dynamics: Features of `EarlyDynamics.as_dict`, may be empty.
-    """
-
-    trial_id: str
-    method: str
-    learning_rate: float
-    effective_batch_size: int
-    scores: tuple[float, ...]
-    dynamics: Mapping[str, Any] = field(default_factory=dict)
 
 
 FEATURES = (
@@ -53,6 +34,11 @@ FEATURES = (
     "corrected_norm",
     "train_loss",
     "progress",
+    "neighbours",
+    "neighbours_lead",
+    "method_best",
+    "rate_from_best",
+    "batch_from_best",
 )
 """Columns of a panel; the file of weights names them, so that one of another version is refused."""
 
@@ -147,6 +133,7 @@ def make_panel(sightings: Sequence[Sighting], levels: Sequence[int], budget: int
         normal_scores(train_loss),
         normal_scores(np.round(slope / unit, ROUNDED_DIGITS)),
     ]
+    columns += neighbourhood(sightings, extrapolated)
     return Panel(
         tuple(sighting.trial_id for sighting in sightings), np.column_stack(columns), best, carried_unit,
         _floor(scores, slope), _unrest(sightings, scores), rank_correlation(scores, train_loss), min(1.0, levels[-1] / budget),

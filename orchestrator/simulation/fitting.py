@@ -1,30 +1,34 @@
 """Fit the forecast's weights on recorded sweeps: what early panels say about final objectives.
 
 Every recorded sweep gives, for every metric and milestone, a panel of the whole cohort and panels of its better half
-and quarter (those are what the engine sees later on). Each panel counts the same, however many trials it has. Ridge
-regression towards "the final order is the present order"; the forecast's spread is fitted to the errors made on
-sweeps that were left out, so that it is not too sure.
+and quarter (those are what the engine sees later on). Each panel counts the same, however many trials it has. A line
+through the extrapolated objective comes first, extremely randomised trees (scikit-learn) correct it, and the forecast's
+spread is fitted to the errors made on sweeps that were left out, so that it is not too sure.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from scipy.optimize import minimize
+from sklearn.ensemble import ExtraTreesRegressor
 
 from orchestrator.decisions.dynamics import extract
-from orchestrator.decisions.forecast_model import TERMS, WIDTH, ForecastModel, design, spread_columns, stage
+from orchestrator.decisions.forecast_model import ForecastModel, Numbers, design, line_columns, spread_columns, stage
 from orchestrator.decisions.forecast_panel import (
     Array,
     Panel,
-    Sighting,
     centre_and_unit,
     make_panel,
     relative,
 )
+from orchestrator.decisions.forest import LEAF, Forest
+from orchestrator.decisions.sighting import Sighting
 from orchestrator.errors import DataError
 from orchestrator.simulation.recorded import RecordedSweep, RecordedTrial
 
@@ -38,9 +42,9 @@ REDUNDANT = "/forgetting"
 FARTHEST = 4.0
 """Targets are cut off here: how badly a diverged trial ends is of no interest."""
 
-RIDGE = 100.0
-START = {"1": 0.15, "extrapolated": 0.8}
-"""What the weights are drawn towards: the extrapolated order is the final order, regressed to the mean a little."""
+TREES, SMALLEST_LEAF, COLUMN_SHARE = 100, 20, 0.3
+FOLDS = 3
+"""Groups of sweeps that are left out in turn when the spread is fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +149,12 @@ def fit_forecast(taught: Sequence[Lesson]) -> ForecastModel:
     if len(sweeps) < 2:
         raise DataError("fit-forecast", "sweeps", len(sweeps), "a forecast is fitted on at least two recorded sweeps",
                         "name more files")  # fmt: skip
-    model = ForecastModel(tuple(_weights(taught)), (0.0, 0.0, 0.0, 0.0), (0.0, 0.0), (0.0, 0.0), tuple(sweeps))
     stages = np.array([stage(lesson.panel.share) for lesson in taught])
     shift = _line(stages, np.array([lesson.shift for lesson in taught]))
     growth = _line(stages, np.array([lesson.growth for lesson in taught]))
-    return replace(model, spread=_spread(taught, sweeps), shift=shift, growth=growth)
+    line = _final_line(taught)
+    model = ForecastModel(line, _forest(taught, line), (0.0,) * 5, shift, growth, tuple(sweeps))
+    return replace(model, spread=_spread(taught, sweeps, model))
 
 
 def left_out_models(sweeps: Sequence[RecordedSweep]) -> dict[str, ForecastModel]:
@@ -162,36 +167,81 @@ def left_out_models(sweeps: Sequence[RecordedSweep]) -> dict[str, ForecastModel]
     return {each.name: fit_forecast([lesson for lesson in taught if lesson.sweep != each.name]) for each in sweeps}
 
 
-def _weights(taught: Sequence[Lesson]) -> Array:
-    start = np.zeros(WIDTH)
-    for term, value in START.items():
-        start[TERMS.index(term)] = value
-    scales = [1 / math.sqrt(len(lesson.targets)) for lesson in taught]
-    columns = np.vstack([design(lesson.panel) * scale for lesson, scale in zip(taught, scales, strict=True)])
-    targets = np.concatenate([lesson.targets * scale for lesson, scale in zip(taught, scales, strict=True)])
-    # Penalties grow with the lessons' number only through sweeps: panels of one sweep repeat each other.
-    penalty = RIDGE * len(taught) / max(1, len({(lesson.sweep, lesson.metric) for lesson in taught}))
-    normal = columns.T @ columns + penalty * np.eye(WIDTH)
-    found: Array = start + np.linalg.solve(normal, columns.T @ (targets - columns @ start))
-    return found
+def _stacked(taught: Sequence[Lesson], columns: Callable[[Panel], Array]) -> tuple[Array, Array, Array]:
+    """Return columns, targets and weights of all lessons' trials; every lesson weighs the same."""
+    weights = np.concatenate([np.full(len(lesson.targets), 1 / len(lesson.targets)) for lesson in taught])
+    targets = np.concatenate([lesson.targets for lesson in taught])
+    return np.vstack([columns(lesson.panel) for lesson in taught]), targets, weights
 
 
-def _spread(taught: Sequence[Lesson], sweeps: Sequence[str]) -> tuple[float, float, float, float]:
-    """Fit the logarithm of the errors of contenders (the better half by forecast) on sweeps left out."""
-    columns, errors = [], []
-    for sweep in sweeps:
-        weights = _weights([lesson for lesson in taught if lesson.sweep != sweep])
-        for lesson in taught:
-            if lesson.sweep != sweep:
-                continue
-            mean = design(lesson.panel) @ weights
-            error = (lesson.targets - mean)[mean <= np.median(mean)]
-            columns.append(spread_columns(lesson.panel))
-            errors.append(math.log(math.sqrt(float(np.mean(error**2))) + 1e-3))
-    found = np.linalg.lstsq(np.array(columns), np.array(errors), rcond=None)[0]
-    # A line through logarithms lies below the mean square: raise it until the errors have unit variance.
-    found[0] += 0.5 * math.log(float(np.mean(np.exp(2 * (np.array(errors) - np.array(columns) @ found)))))
-    return float(found[0]), float(found[1]), float(found[2]), float(found[3])
+def _final_line(taught: Sequence[Lesson]) -> Numbers:
+    columns, targets, weights = _stacked(taught, line_columns)
+    scale = np.sqrt(weights)
+    return tuple(np.linalg.lstsq(columns * scale[:, None], targets * scale, rcond=None)[0].tolist())
+
+
+def _forest(taught: Sequence[Lesson], line: Numbers) -> Forest:
+    """Grow trees on what the line leaves over."""
+    columns, targets, weights = _stacked(taught, design)
+    left = targets - _stacked(taught, line_columns)[0] @ np.asarray(line)
+    grown = ExtraTreesRegressor(
+        TREES, min_samples_leaf=SMALLEST_LEAF, max_features=COLUMN_SHARE, n_jobs=os.cpu_count(), random_state=0
+    )
+    # Trees see 32-bit columns, when they grow as when they are asked.
+    grown.fit(columns.astype(np.float32), left, sample_weight=weights)
+    return as_forest([estimator.tree_ for estimator in grown.estimators_])
+
+
+def as_forest(trees: Sequence[Any]) -> Forest:
+    """Return scikit-learn's trees as one forest of arrays."""
+    roots = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
+    leaves = [tree.children_left < 0 for tree in trees]
+
+    def joined(name: str) -> Any:
+        own = [
+            np.where(leaf, np.arange(len(leaf)), getattr(tree, name)) for tree, leaf in zip(trees, leaves, strict=True)
+        ]
+        return np.concatenate([values + root for values, root in zip(own, roots, strict=True)]).astype(np.int32)
+
+    return Forest(
+        feature=np.concatenate(
+            [np.where(leaf, LEAF, tree.feature) for tree, leaf in zip(trees, leaves, strict=True)]
+        ).astype(np.int16),
+        threshold=np.concatenate([tree.threshold for tree in trees]).astype(np.float32),
+        left=joined("children_left"),
+        right=joined("children_right"),
+        value=np.concatenate([tree.value[:, 0, 0] for tree in trees]).astype(np.float32),
+        roots=roots.astype(np.int32),
+    )
+
+
+def _spread(taught: Sequence[Lesson], sweeps: Sequence[str], model: ForecastModel) -> Numbers:
+    """Fit the logarithm of the errors of contenders (the better half by forecast) on groups of sweeps left out in turn."""
+    columns, squares = [], []
+    folds = min(FOLDS, len(sweeps))
+    for fold in range(folds):
+        out = set(sweeps[fold::folds])
+        rest = [lesson for lesson in taught if lesson.sweep not in out]
+        line = _final_line(rest)
+        part = replace(model, line=line, forest=_forest(rest, line))
+        for lesson in (lesson for lesson in taught if lesson.sweep in out):
+            trees = part.forest.predict(design(lesson.panel))
+            mean = line_columns(lesson.panel) @ np.asarray(line) + trees.mean(axis=0)
+            columns.append(spread_columns(lesson.panel, mean, trees))
+            squares.append(float(np.mean((lesson.targets - mean)[mean <= np.median(mean)] ** 2)))
+    return _likeliest_spread(np.array(columns), np.array(squares))
+
+
+def _likeliest_spread(columns: Array, squares: Array) -> Numbers:
+    """Return the weights under which normal errors with these mean squares are likeliest, drawn a little towards 0."""
+
+    def loss(weights: Array) -> float:
+        logarithm = columns @ weights
+        return float(np.sum(logarithm + 0.5 * squares * np.exp(-2 * logarithm)) + 0.5 * np.sum(weights[1:] ** 2))
+
+    start = np.zeros(columns.shape[1])
+    start[0] = 0.5 * math.log(float(np.mean(squares)) + 1e-6)
+    return tuple(minimize(loss, start).x.tolist())
 
 
 def _line(positions: Array, values: Array) -> tuple[float, float]:

@@ -77,7 +77,7 @@ def fit_forecast_files(recorded: Sequence[str | Path], out: Path) -> ForecastMod
     """
     model = fit_forecast(all_lessons(read_recorded(recorded_files(recorded))))
     try:
-        out.write_text(model.to_json())
+        model.save(out)
     except OSError as error:
         raise StorageError("--out", value=str(out), rule=f"this file cannot be written ({error})",
                            mend="choose another place") from error  # fmt: skip

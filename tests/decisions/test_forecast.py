@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from orchestrator.decisions.engine import StoppingEngine
 from orchestrator.decisions.forecast import RULE, ForecastRule, credible_set, forecast
-from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, ForecastModel, load_model
-from orchestrator.decisions.forecast_panel import Sighting
+from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, load_model
 from orchestrator.decisions.objective import Constraint, Objective
 from orchestrator.decisions.policy import StoppingPolicy
+from orchestrator.decisions.sighting import Sighting
 from orchestrator.decisions.trials import TrialFacts
 from orchestrator.errors import SpecError
 from orchestrator.records import Action, Outcome, TrialState
@@ -74,22 +74,35 @@ def test_parameters_out_of_range_are_refused(field, value):
 def test_shipped_weights_round_trip(tmp_path):
     model = load_model(SHIPPED_WEIGHTS)
     assert len(model.sweeps) >= 2
-    copy = tmp_path / "weights.json"
-    copy.write_text(model.to_json())
+    copy = tmp_path / "weights.npz"
+    model.save(copy)
     assert load_model(copy) == model
 
 
-def test_weights_of_another_version_or_no_file_are_refused(tmp_path):
-    other = json.loads(SHIPPED_WEIGHTS.read_text())
-    other["features"] = other["features"][1:]
-    stale = tmp_path / "stale.json"
-    stale.write_text(json.dumps(other))
-    for file, words in ((stale, "another version"), (tmp_path / "none.json", "cannot be read")):
+def rewritten(path, **changes):
+    """Write the shipped weights with some entries changed."""
+    with np.load(SHIPPED_WEIGHTS) as file:
+        entries = {name: file[name] for name in file.files}
+    np.savez(path, **{**entries, **changes})
+    return path
+
+
+def test_weights_of_another_version_or_damaged_or_no_file_are_refused(tmp_path):
+    with np.load(SHIPPED_WEIGHTS) as file:
+        about, left = json.loads(str(file["about"])), file["left"]
+    stale = rewritten(tmp_path / "stale.npz", about=np.array(json.dumps({**about, "columns": about["columns"][1:]})))
+    circle = rewritten(tmp_path / "circle.npz", left=np.zeros_like(left))
+    short = rewritten(tmp_path / "short.npz", about=np.array(json.dumps({**about, "line": [1.0]})))
+    pickled = tmp_path / "pickled.npz"
+    np.savez(pickled, about=np.array({"format": 2}, dtype=object))
+    text = tmp_path / "text.npz"
+    text.write_text("{}")
+    cases = [(stale, "another version"), (circle, "damaged"), (short, "damaged"), (pickled, "cannot be read"),
+             (text, "cannot be read"), (tmp_path / "none.npz", "cannot be read")]  # fmt: skip
+    for file, words in cases:
         with pytest.raises(SpecError, match=words) as caught:
             load_model(file)
         assert "fit-forecast" in str(caught.value)
-    with pytest.raises(ValueError, match="weights"):
-        ForecastModel((1.0,), (0, 0, 0, 0), (0, 0), (0, 0))
 
 
 # -- in the engine -------------------------------------------------------------------------------------------------

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from orchestrator.decisions.forecast_panel import (
     FEATURES,
-    Sighting,
     centre_and_unit,
     make_panel,
     normal_scores,
     rank_correlation,
     relative,
 )
+from orchestrator.decisions.sighting import Sighting
 
 BUDGET = 1024
 

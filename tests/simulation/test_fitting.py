@@ -88,12 +88,12 @@ def test_weights_file_of_recorded_files(tmp_path, sweeps):
     for sweep in sweeps[:2]:
         files.append(tmp_path / f"{sweep.name}.jsonl.gz")
         write_recorded(sweep, files[-1])
-    out = tmp_path / "weights.json"
+    out = tmp_path / "weights.npz"
     model = fit_forecast_files(files, out)
     assert load_model(out) == model
-    assert math.isfinite(sum(model.weights))
+    assert math.isfinite(sum(model.line) + sum(model.spread))
     with pytest.raises(StorageError, match="cannot be written"):
-        fit_forecast_files(files, tmp_path / "no" / "such" / "folder.json")
+        fit_forecast_files(files, tmp_path / "no" / "such" / "folder.npz")
 
 
 def test_metrics_that_are_better_when_higher_are_known_by_name():
