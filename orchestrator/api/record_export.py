@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,11 +73,41 @@ def export_recorded(folder: SweepFolder, say: Say = silent) -> RecordedSweep:
     return RecordedSweep(folder.name, tuple(_trial(folder, course, metrics, start) for course in kept))
 
 
+def past_recorded(storage: Path, say: Say = silent) -> list[RecordedSweep]:
+    """Return every sweep of a storage that was run with ``--record`` and is complete, by name.
+
+    Args:
+        storage: Storage folder.
+        say: Is told of each, and of those that were recorded but cannot be used.
+
+    Raises:
+        StorageError: If there is none.
+    """
+    found: list[RecordedSweep] = []
+    for journal in sorted(storage.glob("*/journal.jsonl")):
+        folder = SweepFolder(storage, journal.parent.name)
+        first = next((record for record in read_journal(journal) if record["kind"] == "sweep"), None)
+        if first is None or not first["content"]["record"]:
+            continue
+        try:
+            found.append(export_recorded(folder))
+        except StorageError as error:
+            say(f"Left out: {error}")
+            continue
+        say(f"Learns from {folder.name}, {len(found[-1].trials)} trials.")
+    if not found:
+        raise StorageError(str(storage), rule="no complete sweep of this storage was run with --record",
+                           mend="record one with: orchestrate run FILE --record, or leave --past out")  # fmt: skip
+    return found
+
+
 def _courses(records: Iterable[Record]) -> list[_Course]:
     courses: dict[str, _Course] = {}
     for record in records:
         if record["kind"] == "trial":
             courses[record["trial"]] = _Course(record["trial"], record["name"], record["config"])
+        elif record.get("trial") not in courses:
+            continue  # a repeat of one of the best, which is no trial of the search
         elif record["kind"] == "milestone":
             courses[record["trial"]].milestones.append(record)
             courses[record["trial"]].failed = False  # a later session took it up again

@@ -78,7 +78,7 @@ class Forecast:
 
 
 def forecast(
-    sightings: Sequence[Sighting], levels: Sequence[int], budget: int, rule: ForecastRule
+    sightings: Sequence[Sighting], levels: Sequence[int], budget: int, rule: ForecastRule, survivors: float = 1.0
 ) -> dict[str, Forecast]:
     """Return a forecast for every trial of a cohort at one milestone; objectives must be finite.
 
@@ -87,13 +87,14 @@ def forecast(
         levels: Samples seen at the milestones so far, the last is now.
         budget: Samples of a whole trial.
         rule: Parameters.
+        survivors: Share of the cohort's trials that these are; the others were stopped before.
 
     Deterministic: the same sightings give the same forecasts, in whatever order they come.
     """
     ordered = sorted(sightings, key=lambda sighting: sighting.trial_id)
     if not ordered:
         return {}
-    panel, model = make_panel(ordered, levels, budget), rule.model
+    panel, model = make_panel(ordered, levels, budget, survivors), rule.model
     mean, deviation = model.mean_and_deviation(panel)
     tolerance = float(np.arcsinh(rule.tolerance / model.final_unit(panel)))
     probability, keeps = credible_set(mean, deviation, rule.miss, tolerance)

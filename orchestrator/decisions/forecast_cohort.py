@@ -47,8 +47,11 @@ class ForecastBook:
         if rung not in self._made:
             seen = self._seen.get(rung, {})
             sightings = [self._sighting(trial_id, rung) for trial_id in sorted(seen) if is_judgeable(seen[trial_id][1])]
-            levels = self._levels[: rung + 1]
-            self._made[rung] = forecast(self._penalised(sightings, rung), levels, self._budget, self._rule)
+            began = max(len(self._seen.get(0, {})), len(sightings))
+            self._made[rung] = forecast(
+                self._penalised(sightings, rung), self._levels[: rung + 1], self._budget, self._rule,
+                len(sightings) / began if sightings else 1.0,
+            )  # fmt: skip
         return self._made[rung]
 
     def _sighting(self, trial_id: str, rung: int) -> Sighting:

@@ -59,7 +59,7 @@ class ForecastModel:
     sweeps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, wanted in (("line", 4), ("spread", 5), ("shift", 2), ("growth", 2)):
+        for name, wanted in (("line", 4), ("spread", 6), ("shift", 2), ("growth", 2)):
             if len(getattr(self, name)) != wanted:
                 raise ValueError(f"a forecast's {name} has {wanted} weights, got {len(getattr(self, name))}")
         if int(self.forest.feature.max(initial=-1)) >= len(COLUMNS):
@@ -124,11 +124,16 @@ def design(panel: Panel) -> Array:
 
 
 def spread_columns(panel: Panel, mean: Array, trees: Array) -> Numbers:
-    """Return what the forecast's spread depends on: 1, stage, unrest, whether that is unknown, how much the trees differ."""
+    """Return what the forecast's spread depends on.
+
+    That is 1, doublings left, unrest, whether that is unknown, how much the trees differ, and how
+    much of the cohort is left (where the worse part has been stopped, the others lie closer and change places more).
+    """
     contenders = mean <= np.median(mean)
     restless = math.log(panel.unrest + 0.05) + 1.5 if panel.unrest is not None else 0.0
     differ = float(trees[:, contenders].std(axis=0).mean())
-    return (1.0, stage(panel.share), restless, float(panel.unrest is None), math.log(differ + 0.02) + 1.5)
+    left = math.log(math.log2(1 / max(panel.share, SMALLEST_SHARE)) + 0.05)
+    return (1.0, left, restless, float(panel.unrest is None), math.log(differ + 0.02) + 1.5, math.log(panel.survivors))
 
 
 @lru_cache(maxsize=8)

@@ -67,6 +67,7 @@ class Panel:
         alignment: Rank correlation of the objective with the training loss over the cohort, -1 to 1: near 1 where the
             objective measures what is being learned, low or negative where it measures what is kept.
         share: Share of the budget at this milestone.
+        survivors: Share of the cohort's trials that are left; the others have been stopped before.
     """
 
     trial_ids: tuple[str, ...]
@@ -77,6 +78,7 @@ class Panel:
     unrest: float | None
     alignment: float
     share: float
+    survivors: float = 1.0
 
 
 def relative(values: Array, best: float, unit: float) -> Array:
@@ -103,13 +105,14 @@ def normal_scores(values: Array) -> Array:
     return result
 
 
-def make_panel(sightings: Sequence[Sighting], levels: Sequence[int], budget: int) -> Panel:
+def make_panel(sightings: Sequence[Sighting], levels: Sequence[int], budget: int, survivors: float = 1.0) -> Panel:
     """Return the features of trials seen at one milestone; their objectives must be finite.
 
     Args:
         sightings: At least one; all have a score at every level.
         levels: Samples seen at the milestones so far, the last is now.
         budget: Samples of a whole trial.
+        survivors: Share of the cohort's trials that these are.
     """
     scores = np.array([sighting.scores[-1] for sighting in sightings])
     unit = centre_and_unit(scores)[1]
@@ -136,7 +139,7 @@ def make_panel(sightings: Sequence[Sighting], levels: Sequence[int], budget: int
     columns += neighbourhood(sightings, extrapolated)
     return Panel(
         tuple(sighting.trial_id for sighting in sightings), np.column_stack(columns), best, carried_unit,
-        _floor(scores, slope), _unrest(sightings, scores), rank_correlation(scores, train_loss), min(1.0, levels[-1] / budget),
+        _floor(scores, slope), _unrest(sightings, scores), rank_correlation(scores, train_loss), min(1.0, levels[-1] / budget), survivors,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """A forest of regression trees as plain arrays: read without running code, evaluated with numpy alone.
 
-The trees are grown elsewhere (`orchestrator/simulation/fitting.py`, scikit-learn's extremely randomised trees, Geurts
-et al. 2006, doi 10.1007/s10994-006-6226-1).
+The trees are grown elsewhere (`orchestrator/simulation/fitting.py`) by scikit-learn: random forests (Breiman 2001, doi
+10.1023/A:1010933404324) and extremely randomised trees (Geurts et al. 2006, doi 10.1007/s10994-006-6226-1).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every recorded sweep gives, for every metric and milestone, a panel of the whole cohort and panels of its better half
 and quarter (those are what the engine sees later on). Each panel counts the same, however many trials it has. A line
-through the extrapolated objective comes first, extremely randomised trees (scikit-learn) correct it, and the forecast's
+through the extrapolated objective comes first, a forest of trees (scikit-learn) corrects it, and the forecast's
 spread is fitted to the errors made on sweeps that were left out, so that it is not too sure.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy.optimize import minimize
-from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from orchestrator.decisions.dynamics import extract
 from orchestrator.decisions.forecast_model import ForecastModel, Numbers, design, line_columns, spread_columns, stage
@@ -42,7 +42,8 @@ REDUNDANT = "/forgetting"
 FARTHEST = 4.0
 """Targets are cut off here: how badly a diverged trial ends is of no interest."""
 
-TREES, SMALLEST_LEAF, COLUMN_SHARE = 100, 20, 0.3
+TREES, SMALLEST_LEAF, COLUMN_SHARE = 60, 20, 0.3
+"""Half of the trees split at the best threshold (they rank better), half at random ones (they are smoother)."""
 FOLDS = 3
 """Groups of sweeps that are left out in turn when the spread is fitted."""
 
@@ -114,7 +115,8 @@ def lessons(sweep: RecordedSweep, metric: str, mode: str = "min") -> Iterator[Le
         for subset in SUBSETS:
             part = known[: max(SMALLEST_PANEL, math.ceil(subset * len(known)))]
             if len(part) >= SMALLEST_PANEL:
-                yield from _lesson(sweep, metric, part, sign, sweep.levels[: index + 1])
+                survivors = len(part) / len(sweep.trials)
+                yield from _lesson(sweep, metric, part, sign, sweep.levels[: index + 1], survivors)
 
 
 def _lesson(
@@ -123,8 +125,9 @@ def _lesson(
     part: Sequence[tuple[Sighting, RecordedTrial]],
     sign: float,
     levels: Sequence[int],
+    survivors: float,
 ) -> Iterator[Lesson]:
-    panel = make_panel([sighting for sighting, _ in part], levels, sweep.levels[-1])
+    panel = make_panel([sighting for sighting, _ in part], levels, sweep.levels[-1], survivors)
     finals = np.array([_final(trial, metric, sign) for _, trial in part])
     finite = finals[np.isfinite(finals)]
     if len(finite) < SMALLEST_PANEL - 1:
@@ -153,7 +156,7 @@ def fit_forecast(taught: Sequence[Lesson]) -> ForecastModel:
     shift = _line(stages, np.array([lesson.shift for lesson in taught]))
     growth = _line(stages, np.array([lesson.growth for lesson in taught]))
     line = _final_line(taught)
-    model = ForecastModel(line, _forest(taught, line), (0.0,) * 5, shift, growth, tuple(sweeps))
+    model = ForecastModel(line, _forest(taught, line), (0.0,) * 6, shift, growth, tuple(sweeps))
     return replace(model, spread=_spread(taught, sweeps, model))
 
 
@@ -184,12 +187,15 @@ def _forest(taught: Sequence[Lesson], line: Numbers) -> Forest:
     """Grow trees on what the line leaves over."""
     columns, targets, weights = _stacked(taught, design)
     left = targets - _stacked(taught, line_columns)[0] @ np.asarray(line)
-    grown = ExtraTreesRegressor(
-        TREES, min_samples_leaf=SMALLEST_LEAF, max_features=COLUMN_SHARE, n_jobs=os.cpu_count(), random_state=0
-    )
     # Trees see 32-bit columns, when they grow as when they are asked.
-    grown.fit(columns.astype(np.float32), left, sample_weight=weights)
-    return as_forest([estimator.tree_ for estimator in grown.estimators_])
+    trees: list[Any] = []
+    for kind in (RandomForestRegressor, ExtraTreesRegressor):
+        grown = kind(
+            TREES, min_samples_leaf=SMALLEST_LEAF, max_features=COLUMN_SHARE, n_jobs=os.cpu_count(), random_state=0
+        )
+        grown.fit(columns.astype(np.float32), left, sample_weight=weights)
+        trees += [estimator.tree_ for estimator in grown.estimators_]
+    return as_forest(trees)
 
 
 def as_forest(trees: Sequence[Any]) -> Forest:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.decisions.forecast_model import ForecastModel
+from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, ForecastModel, load_model
 from orchestrator.decisions.objective import Objective
 from orchestrator.errors import DataError, StorageError
+from orchestrator.simulation.calibration import Calibration, calibrate
 from orchestrator.simulation.files import read_recorded
-from orchestrator.simulation.fitting import all_lessons, fit_forecast, left_out_models
+from orchestrator.simulation.fitting import all_lessons, common_metrics, fit_forecast, left_out_models
+from orchestrator.simulation.recorded import RecordedSweep
 from orchestrator.simulation.replay import DRAWS, Progress, ReplayReport, replay
 from orchestrator.simulation.rules import choose_rules
 from orchestrator.simulation.simulator import Clock
@@ -64,24 +66,57 @@ def replay_recorded(
     )  # fmt: skip
 
 
-def fit_forecast_files(recorded: Sequence[str | Path], out: Path) -> ForecastModel:
+def fit_forecast_files(recorded: Sequence[str | Path], out: Path, more: Sequence[RecordedSweep] = ()) -> ForecastModel:
     """Fit the forecast's weights on recorded sweeps and write them, for `stopping.forecast.weights` of a sweep file.
 
     Args:
         recorded: Files of `orchestrate record-export`, or ``shipped``.
         out: File to write.
+        more: Sweeps beside those of the files; one of a name that is there already is left out.
 
     Raises:
         DataError: If a file cannot be used, or there are too few sweeps.
         StorageError: If the file cannot be written.
     """
-    model = fit_forecast(all_lessons(read_recorded(recorded_files(recorded))))
+    sweeps = read_recorded(recorded_files(recorded))
+    known = {sweep.name for sweep in sweeps}
+    model = fit_forecast(all_lessons([*sweeps, *(sweep for sweep in more if sweep.name not in known)]))
     try:
         model.save(out)
     except OSError as error:
         raise StorageError("--out", value=str(out), rule=f"this file cannot be written ({error})",
                            mend="choose another place") from error  # fmt: skip
     return model
+
+
+def score_forecast(
+    recorded: Sequence[str | Path] = (SHIPPED,),
+    *,
+    metrics: Sequence[str] = ("eval/loss",),
+    weights: Path = SHIPPED_WEIGHTS,
+    leave_one_out: bool = False,
+) -> Calibration:
+    """Score the forecast's expected values, bands and probabilities on recorded sweeps.
+
+    Args:
+        recorded: Files of `orchestrate record-export`, or ``shipped``.
+        metrics: Objectives to forecast.
+        weights: A file of `fit_forecast_files`.
+        leave_one_out: Forecast each sweep by weights fitted on the other sweeps alone, instead of ``weights``.
+
+    Raises:
+        DataError: If a file cannot be used, or no sweep measures one of the metrics at its milestones.
+        SpecError: If the weights cannot be read.
+    """
+    sweeps = read_recorded(recorded_files(recorded))
+    for metric in metrics:
+        if not any(metric in common_metrics(sweep) for sweep in sweeps):
+            known = sorted({name for sweep in sweeps for name in common_metrics(sweep)})
+            raise DataError("--objective", value=metric, rule="no sweep measured it at all its milestones",
+                            mend=f"choose among {', '.join(known)}")  # fmt: skip
+    model = load_model(weights)
+    models = left_out_models(sweeps) if leave_one_out else {sweep.name: model for sweep in sweeps}
+    return calibrate(sweeps, models, metrics, leave_one_out)
 
 
 def recorded_files(words: Sequence[str | Path]) -> list[Path]:
