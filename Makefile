@@ -34,5 +34,8 @@ bench: $(STAMP)
 bench-stopping: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.bench_stopping
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) site runs .pytest_cache .mypy_cache .ruff_cache
