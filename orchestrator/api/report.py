@@ -1,0 +1,92 @@
+"""``report``: from a sweep's folder to its page and Markdown file; also at the end of a run, where nothing may go wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.api.sweep_history import read_sweep
+from orchestrator.reporting.sweep_report.compose import compose_report
+from orchestrator.reporting.sweep_report.files import ReportFiles, ReportPlaces, report_places, write_files
+from orchestrator.reporting.sweep_report.headline import RECOMMENDATION
+from orchestrator.results import SweepHistory, SweepResult
+from orchestrator.spec.sweep import SweepSpec
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.tracking.views import artifact_address
+from orchestrator.tuning.layout import SweepFolder, find_sweep
+
+ARTIFACTS = "report"
+"""Folder of the report among the artifacts of the sweep's MLflow run."""
+
+
+def write_report(
+    sweep: str | Path | SweepFolder, storage: Path | str | None = None, out: Path | str | None = None
+) -> ReportFiles:
+    """Write the report of a finished, running or interrupted sweep; its driver may be writing at the same time.
+
+    Args:
+        sweep: Name of a sweep in the storage, its folder, or what `find_sweep` returned.
+        storage: Storage folder in which a name is looked up; default: that of sweep files.
+        out: A folder for page, Markdown file and pictures, or one file that ends in .html or .md (its pictures
+            go into ``plots`` beside it); default: ``report`` in the sweep's folder.
+
+    Raises:
+        StorageError: If there is no such sweep, its journal is damaged, or the place cannot be written.
+    """
+    folder = sweep if isinstance(sweep, SweepFolder) else find_sweep(str(sweep), Path(storage or _default_storage()))
+    places = report_places(folder.report_folder if out is None else Path(out))
+    return _write(read_sweep(folder, signals=True), places)
+
+
+@dataclass(frozen=True)
+class EndReport:
+    """The report at the end of a run: its page, and its first sentences as Markdown; empty where it failed."""
+
+    page: str = ""
+    story: str = ""
+
+
+def report_at_end(folder: SweepFolder, result: SweepResult, tracker: Tracker, say: Callable[[str], None]) -> EndReport:
+    """Write the report of a sweep whose session ends, and log it as an artifact of its MLflow run. Never raises.
+
+    Args:
+        folder: The sweep.
+        result: As the driver knows it (it still holds the sweep, so that others would see it running).
+        tracker: Receives the artifacts.
+        say: Receives why there is no report.
+    """
+    say("Writing the report ...")
+    try:
+        history = replace(read_sweep(folder, signals=True), result=result)
+        written = _write(history, report_places(folder.report_folder))
+        for file in filter(None, (written.page, written.markdown)):
+            tracker.log_artifact(file, ARTIFACTS)
+        for file in written.pictures:
+            tracker.log_artifact(file, f"{ARTIFACTS}/{file.parent.name}")
+    # Whatever goes wrong here (someone may be tired of waiting), what was trained is kept and told.
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+        say(
+            f"The report could not be written ({str(error) or type(error).__name__}). To try again: orchestrate report {folder.root}"
+        )
+        return EndReport()
+    return EndReport(str(written.page), _story(written, tracker))
+
+
+def _write(history: SweepHistory, places: ReportPlaces) -> ReportFiles:
+    return write_files(compose_report(history, time.time()), places)
+
+
+def _story(written: ReportFiles, tracker: Tracker) -> str:
+    """Return the headline as Markdown; what to use and the way to the report first, as the UI folds the rest away."""
+    run_id = tracker.run_ids.get("", "")
+    place = f"{ARTIFACTS}/{Path(written.page or '').name}"
+    link = f"[{place}]({artifact_address(tracker.experiment_id, run_id, place)})" if run_id else f"`{place}`"
+    first = next((place for place, line in enumerate(written.headline) if line.startswith(RECOMMENDATION)), 0)
+    lines = [written.story[first], f"**Report:** {link}, with charts, among the artifacts of this run."]
+    return "\n\n".join((*lines, *written.story[:first], *written.story[first + 1 :]))
+
+
+def _default_storage() -> Path:
+    return Path(SweepSpec.model_fields["storage"].default)
