@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from orchestrator.cli import app
 from orchestrator.settings import DataSettings, EvaluationSet, ModelSettings, Phase, TrainingSettings
-from orchestrator.spec import sweep
+from orchestrator.spec import stopping, sweep
 from orchestrator.spec.catalogue import (
     EXCLUDED,
     FAMILIES,
@@ -50,10 +50,12 @@ _SECTIONS: dict[str, type[Any]] = {
     "search_space": SearchSpace,
     "searcher": sweep.SearcherSpec,
     "budget": sweep.Budget,
-    "stopping": sweep.StoppingSpec,
-    "stopping.divergence": sweep.DivergenceSpec,
-    "stopping.rungs": sweep.RungsSpec,
-    "stopping.early_dynamics": sweep.EarlyDynamicsSpec,
+    "stopping": stopping.StoppingSpec,
+    "stopping.divergence": stopping.DivergenceSpec,
+    "stopping.rungs": stopping.RungsSpec,
+    "stopping.forecast": stopping.ForecastSpec,
+    "stopping.early_dynamics": stopping.EarlyDynamicsSpec,
+    "winner": stopping.WinnerSpec,
     "training": TrainingSettings,
     "resources": sweep.Resources,
     "tracking": sweep.TrackingSpec,
@@ -246,7 +248,7 @@ With `--json` one JSON object is printed on standard output; `run --json` prints
 | 2 | the input is wrong; nothing was started and nothing was written |
 | 130 | interrupted; the same command goes on |
 
-`python -m orchestrator.cli` is the same program as `{PROGRAM}`."""
+`python -m orchestrator` is the same program as `{PROGRAM}`."""
 
 
 def _command(name: str, command: Any) -> str:

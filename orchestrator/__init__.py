@@ -2,17 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.api import (
+        ExtendRequest,
+        clone_trial,
+        compare_sweeps,
+        examine_machine,
+        export_recorded,
+        export_trial,
+        extend_sweep,
+        find_sweep,
+        fit_forecast_files,
+        list_methods,
+        load_sweep,
+        open_ui,
+        plan_trials,
+        read_sweep,
+        replay_recorded,
+        rerun_trial,
+        resume_trial,
+        run_sweep,
+        stop_trial,
+        storage_status,
+        sweep_status,
+        tracked_sweep,
+        tracked_sweeps,
+        validate_sweep,
+        watch_sweep,
+        watch_tracked,
+        write_report,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
+    "ExtendRequest",
+    "clone_trial",
+    "compare_sweeps",
+    "examine_machine",
     "export_recorded",
+    "export_trial",
+    "extend_sweep",
+    "find_sweep",
     "fit_forecast_files",
+    "list_methods",
     "load_sweep",
+    "open_ui",
     "plan_trials",
+    "read_sweep",
     "replay_recorded",
+    "rerun_trial",
+    "resume_trial",
     "run_sweep",
+    "stop_trial",
+    "storage_status",
+    "sweep_status",
+    "tracked_sweep",
+    "tracked_sweeps",
     "validate_sweep",
+    "watch_sweep",
+    "watch_tracked",
+    "write_report",
 ]
 
 
@@ -23,3 +74,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(api, name)
     raise AttributeError(f"module 'orchestrator' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -45,6 +45,10 @@ class SpecError(InputError):
     """The sweep file (or an override of it) is wrong."""
 
 
+class EntrypointError(InputError):
+    """Training code of the user's own cannot be found, or does not keep to what a trial promises."""
+
+
 class DataError(InputError):
     """A data set cannot be read, has the wrong shape, or has rows that cannot be used."""
 
@@ -71,6 +75,10 @@ class StorageError(InputError):
 
 class CheckpointError(OrchestratorError):
     """A checkpoint is incomplete, damaged, or belongs to another trial."""
+
+
+class EntrypointFailure(OrchestratorError):
+    """Training code of the user's own failed while it trained a trial."""
 
 
 class DeviceMemoryError(OrchestratorError):

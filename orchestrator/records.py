@@ -74,6 +74,46 @@ class TrainingSignal:
     noise_corrected_grad_norm: float | None = None
 
 
+class Role(enum.StrEnum):
+    """What a trial is trained for."""
+
+    SEARCH = "search"
+    AUDIT = "audit"
+    REPEAT = "repeat"
+    RESUMED = "resumed"
+    CLONE = "clone"
+    EXTENDED = "extended"
+
+    @property
+    def proposed(self) -> bool:
+        """Whether the searcher proposed the trial; it may have been stopped and trained on since."""
+        return self in {Role.SEARCH, Role.AUDIT, Role.RESUMED}
+
+    @property
+    def asked(self) -> bool:
+        """Whether a user asked for this trial by name: it starts as soon as a slot is free."""
+        return self in {Role.RESUMED, Role.CLONE, Role.EXTENDED}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The trial that another one was made from.
+
+    ``takes`` is ``configuration`` (trained from the base model), ``weights`` (from the parent's weights; samples count
+    from 0) or ``training`` (trained on from the parent's checkpoint; the first ``samples_seen`` samples are the parent's).
+    """
+
+    trial_id: str
+    name: str
+    samples_seen: int
+    takes: str = "configuration"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any] | None) -> Origin | None:
+        """Rebuild an origin from its dictionary form."""
+        return None if values is None else cls(**values)
+
+
 class TrialState(enum.StrEnum):
     """Where a trial stands at a milestone."""
 

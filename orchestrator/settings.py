@@ -129,6 +129,51 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class EntrypointSettings:
+    """Training code of your own, trained by the sweep instead of `model`, `data` and `evaluation`.
+
+    Exactly one of `function` and `command` is given. The code runs in a process of its own for each trial.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _CLOSED
+    function: str = field(
+        default="",
+        metadata=_about("`FILE.py:FUNCTION` or `PACKAGE.MODULE:FUNCTION`; it is called with the trial."),
+    )
+    command: list[str] = field(
+        default_factory=list,
+        metadata=_about(
+            "A command as a list of words; `{learning_rate}` and other names in braces stand for the trial's values."
+        ),
+    )
+    folder: str = field(
+        default="", metadata=_about("Where the code is found and runs; default: the folder of the sweep file.")
+    )
+    inputs: list[str] = field(
+        default_factory=list,
+        metadata=_about("Further files that the code reads; a sweep is not resumed once one of them has changed."),
+    )
+    grace_seconds: float = field(
+        default=10.0, metadata=_about("How long the code may take to return once it was told to stop.", ge=0)
+    )
+    preload: bool = field(
+        default=True,
+        metadata=_about(
+            "Whether each worker imports the installed libraries of a function's file once and forks the trials' "
+            "processes from there, so that they start at once."
+        ),
+    )
+    silent_minutes: float = field(
+        default=60.0, metadata=_about("A trial that reports nothing for so long has failed.", gt=0)
+    )
+
+    @property
+    def label(self) -> str:
+        """The entrypoint as shown to people."""
+        return self.function or " ".join(self.command)
+
+
+@dataclass(frozen=True)
 class TrialSetup:
     """Everything a worker needs besides the trial's own configuration."""
 

@@ -55,7 +55,7 @@ def test_import_contracts_hold() -> None:
 
 LIGHT = [
     "orchestrator", "orchestrator.cli", "orchestrator.errors", "orchestrator.records", "orchestrator.settings",
-    "orchestrator.results", *modules("orchestrator.spec"), *modules("orchestrator.decisions"),
+    "orchestrator.results", "orchestrator.statuses", *modules("orchestrator.spec"), *modules("orchestrator.decisions"),
 ]  # fmt: skip
 
 

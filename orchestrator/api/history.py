@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import StorageError
 from orchestrator.spec.identity import difference, digest
-from orchestrator.tuning.cluster import Capacity
+from orchestrator.spec.stopping import StoppingSpec, WinnerSpec
+from orchestrator.tuning.actions import waiting_actions
+from orchestrator.tuning.capacity import Capacity
 from orchestrator.tuning.journal import Record, read_journal
 from orchestrator.tuning.layout import SweepFolder
+from orchestrator.tuning.planning import SweepPlan
+
+STANDING = ("sweep", "extend")
+"""Records that say what the sweep is: the latest counts."""
+
+ASKED = ("extend", "resume", "clone")
+"""Records by which a sweep that was complete has something to train again."""
+
+FILE = "file "
+"""What the name of an input begins with that is a file of an entrypoint."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +40,10 @@ def check_same_sweep(folder: SweepFolder, content: Mapping[str, Any], where: str
     Raises:
         StorageError: Says which fields differ.
     """
-    first = _first(folder)
-    if first is None or digest(first["content"]) == digest(content):
+    known = [record["content"] for record in read_journal(folder.journal) if record["kind"] in STANDING]
+    if not known or digest(content) in map(digest, known):
         return
-    lines = difference(first["content"], content)
+    lines = difference(known[-1], content)
     shown = "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more" if len(lines) > 5 else "")
     raise StorageError(
         where, "name", folder.name,
@@ -41,19 +53,31 @@ def check_same_sweep(folder: SweepFolder, content: Mapping[str, Any], where: str
 
 
 def check_same_inputs(folder: SweepFolder, inputs: Mapping[str, str], where: str) -> None:
-    """Raise if training data or base model changed since the sweep began: old and new trials could not be compared.
+    """Raise if what trials read changed since the sweep began: old and new trials could not be compared.
+
+    An entrypoint's files may change until a trial has reached a milestone, so that its code can be mended.
 
     Raises:
         StorageError: Says which of them changed.
     """
-    first = _first(folder)
-    changed = [] if first is None else [name for name, value in inputs.items() if first["inputs"].get(name) != value]
-    if changed:
+    records = read_journal(folder.journal)
+    known = recorded_inputs(records)
+    changed = (
+        [] if known is None else sorted({name for name in (*known, *inputs) if known.get(name) != inputs.get(name)})
+    )
+    begun = any(record["kind"] == "milestone" for record in records)
+    if changed and (begun or not all(name.startswith(FILE) for name in changed)):
         raise StorageError(
             where, "name", folder.name,
             f"the {' and the '.join(changed)} changed since this sweep began in '{folder.storage}'",
             "restore the files, choose another name, or set the old sweep aside with --fresh",
         )  # fmt: skip
+
+
+def recorded_inputs(records: Sequence[Record]) -> dict[str, str] | None:
+    """Return the digests of what trials read, as a sweep was last run with; None where it has not begun."""
+    found = next((record for record in reversed(records) if record["kind"] in ("sweep", "inputs")), None)
+    return None if found is None else dict(found["inputs"])
 
 
 def set_aside(folder: SweepFolder) -> None:
@@ -62,11 +86,57 @@ def set_aside(folder: SweepFolder) -> None:
         folder.root.rename(folder.root.with_name(f"{folder.name}.{time.strftime('%Y%m%d-%H%M%S')}"))
 
 
-def complete_capacity(folder: SweepFolder) -> Capacity | None:
-    """Return the capacity that a complete sweep ran on last; None for a sweep that is not complete."""
+def after_search(records: Sequence[Record]) -> dict[str, Any]:
+    """Return which audit and repeats the latest session was asked for, as `SweepSpec.after_search` says it."""
+    last = next((record for record in reversed(records) if record["kind"] == "after_search"), None)
+    if last is None:
+        return {"stopping": {"audit": StoppingSpec().audit}, "winner": WinnerSpec().model_dump(mode="json")}
+    return {"stopping": last["stopping"], "winner": last["winner"]}
+
+
+def sweep_content(records: Sequence[Record]) -> dict[str, Any]:
+    """Return the resolved sweep file of a journal that has begun, with what was asked for after the search."""
+    content = dict(standing_record(records)["content"])
+    asked = after_search(records)
+    return {**content, "stopping": {**content["stopping"], **asked["stopping"]}, "winner": asked["winner"]}
+
+
+def standing_record(records: Sequence[Record]) -> Record:
+    """Return the record that says what the sweep is now, its resolved file and plan: its beginning, or its last extension.
+
+    Raises:
+        StopIteration: If it has not begun.
+    """
+    return next(record for record in reversed(records) if record["kind"] in STANDING)
+
+
+def standing_plan(records: Sequence[Record]) -> SweepPlan:
+    """Return the numbers that all trials share, as the sweep stands now."""
+    values = standing_record(records)["plan"]
+    return SweepPlan(values["trials"], values["samples"], tuple(values["levels"]), tuple(values["rung_indices"]))
+
+
+def is_complete(records: Sequence[Record]) -> bool:
+    """Whether the last session came to the end of the sweep, and nothing was asked since."""
+    told = next((r for r in reversed(records) if r["kind"] in ("session_end", "session", *ASKED)), None)
+    return told is not None and told["kind"] == "session_end" and told["status"] == "completed"
+
+
+def complete_capacity(folder: SweepFolder, asked: Mapping[str, Any]) -> Capacity | None:
+    """Return the capacity that a complete sweep ran on last.
+
+    Args:
+        folder: Where it was run.
+        asked: Audit and repeats that are asked for now (`SweepSpec.after_search`).
+
+    Returns:
+        None for a sweep that is not complete, that was asked for another audit or other repeats, or for which an action
+        of a user waits.
+    """
+    if waiting_actions(folder):
+        return None
     records = read_journal(folder.journal)
-    ends = [record for record in records if record["kind"] == "session_end"]
-    if not ends or ends[-1]["status"] != "completed":
+    if not is_complete(records) or after_search(records) != asked:
         return None
     session = next(record for record in reversed(records) if record["kind"] == "session")
     return Capacity(cpus=session["cpus"], gpus=0.0, slots=session["slots"], address="")
@@ -91,7 +161,3 @@ def spent_before(records: Iterable[Record], epoch: int) -> Spent:
             seconds = entries[-1]["time"] - start["time"]
             wall, slots = wall + seconds, slots + seconds * start["slots"]
     return Spent(wall, slots)
-
-
-def _first(folder: SweepFolder) -> Record | None:
-    return next((record for record in read_journal(folder.journal) if record["kind"] == "sweep"), None)

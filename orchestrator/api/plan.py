@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from orchestrator.api.after_search import make_draw
 from orchestrator.api.preflight import Say, ValidationResult, silent, validate_sweep
 from orchestrator.errors import CapacityError
 from orchestrator.records import TrialConfig
 from orchestrator.spec.batch_plan import BatchPlan
 from orchestrator.spec.identity import trial_fingerprint, trial_name
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.training.estimates import TrialEstimate, TrialEstimator
+from orchestrator.training.estimates import TrialEstimate, TrialEstimator, available_gib, machine_slots
 from orchestrator.tuning.planning import SweepPlan
 from orchestrator.tuning.sources import make_source
 
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """One trial as planned: optimizer steps, samples, tokens, memory in GiB, seconds of one slot if never stopped."""
+    """One trial as planned: optimizer steps, samples, tokens, memory in GiB, seconds of one slot if never stopped.
+
+    ``tokens`` and ``estimate`` are None where the user's own code trains: it is not run to find out.
+    """
 
     trial_id: str
     name: str
@@ -26,8 +30,8 @@ class TrialPlan:
     steps: int
     warmup_steps: int
     samples: int
-    tokens: int
-    estimate: TrialEstimate
+    tokens: int | None
+    estimate: TrialEstimate | None
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,26 @@ class PlanResult:
         return self.validation.plan
 
     @property
-    def slot_seconds(self) -> float:
-        """Estimated slot seconds of the exhaustive sweep; unproposed trials count as the mean of the others."""
-        known = [trial.estimate.seconds for trial in self.trials]
-        return sum(known) / len(known) * self.plan.trials if known else 0.0
+    def slot_seconds(self) -> float | None:
+        """Estimated slot seconds of the exhaustive sweep; unproposed trials count as the mean of the others. None if unknown."""
+        known = [trial.estimate.seconds for trial in self.trials if trial.estimate is not None]
+        return sum(known) / len(known) * self.plan.trials if known else None
+
+    @property
+    def audit_samples(self) -> int:
+        """Samples that the audit may train at most: all trials but one stopped at the first comparison."""
+        stopping = self.validation.spec.stopping
+        if not self.plan.rung_indices or not (stopping.rungs.enabled or stopping.early_dynamics.enabled):
+            return 0
+        first = self.plan.levels[self.plan.rung_indices[0]]
+        return make_draw(self.validation.spec).count(self.plan.trials - 1) * (self.plan.samples - first)
+
+    @property
+    def repeat_samples(self) -> int:
+        """Samples that the repeats of the best recipes may train at most."""
+        winner = self.validation.spec.winner
+        recipes = min(winner.candidates, self.plan.trials)
+        return recipes * winner.repeats * self.plan.samples if recipes > 1 else 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
@@ -58,6 +78,8 @@ class PlanResult:
             "trials_planned": self.plan.trials,
             "samples_per_trial": self.plan.samples,
             "samples_exhaustive": self.plan.exhaustive_samples,
+            "samples_audit_at_most": self.audit_samples,
+            "samples_repeats_at_most": self.repeat_samples,
             "milestones": list(self.plan.levels),
             "slots": self.slots,
             "slot_seconds_exhaustive": self.slot_seconds,
@@ -87,13 +109,14 @@ def planned_trials(validation: ValidationResult) -> tuple[list[TrialPlan], int, 
     """Return the trials that the searcher proposes now, the slots of this machine, and its free memory in GiB."""
     spec, plan = validation.spec, validation.plan
     source = make_source(spec, plan.samples, plan.trials)
-    estimator = TrialEstimator(spec.trial_setup, validation.setup, threads=max(1, int(spec.resources.cpu)))
+    setup, threads = validation.setup, max(1, int(spec.resources.cpu))
+    estimator = None if setup is None else TrialEstimator(spec.trial_setup, setup, threads=threads)
     trials: list[TrialPlan] = []
     while len(trials) < plan.trials and (config := source.propose()) is not None:
         trials.append(_plan_trial(config, estimator, spec.search_space.varied))
     resources = spec.resources
-    slots = min(estimator.slots(resources.cpu, resources.gpu, resources.concurrency), plan.trials)
-    return trials, slots, estimator.available_gib
+    slots = min(machine_slots(resources.cpu, resources.gpu, resources.concurrency), plan.trials)
+    return trials, slots, available_gib()
 
 
 def check_memory(
@@ -104,20 +127,21 @@ def check_memory(
     Raises:
         CapacityError: With the estimate, what there is, and what would help.
     """
-    if not trials:
+    estimated = [(trial.estimate.memory.total, trial.name) for trial in trials if trial.estimate is not None]
+    if not estimated:
         return
-    largest = max(trials, key=lambda trial: trial.estimate.memory.total)
+    needed, name = max(estimated)
     each = available_gib / (slots if spec.resources.gpu == 0 else max(1.0, 1 / min(1.0, spec.resources.gpu)))
-    if largest.estimate.memory.total > each:
+    if needed > each:
         raise CapacityError(
-            where, "resources", f"{largest.estimate.memory.total:.1f} GiB for {largest.name}",
+            where, "resources", f"{needed:.1f} GiB for {name}",
             f"one trial may take at most {each:.1f} GiB here ({available_gib:.1f} GiB for {slots} at once)",
             "set a lower resources.concurrency, training.micro_batch_tokens or data.max_length, "
             "training.gradient_checkpointing: true, or choose adapter methods",
         )  # fmt: skip
 
 
-def _plan_trial(config: TrialConfig, estimator: TrialEstimator, varied: frozenset[str]) -> TrialPlan:
+def _plan_trial(config: TrialConfig, estimator: TrialEstimator | None, varied: frozenset[str]) -> TrialPlan:
     batches = BatchPlan(config.samples, config.effective_batch_size, config.warmup_unit, config.warmup_amount)
     return TrialPlan(
         trial_id=trial_fingerprint(config),
@@ -126,6 +150,6 @@ def _plan_trial(config: TrialConfig, estimator: TrialEstimator, varied: frozense
         steps=batches.steps,
         warmup_steps=batches.warmup_steps,
         samples=config.samples,
-        tokens=estimator.tokens(config.samples),
-        estimate=estimator.estimate(config),
+        tokens=None if estimator is None else estimator.tokens(config.samples),
+        estimate=None if estimator is None else estimator.estimate(config),
     )

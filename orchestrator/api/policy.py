@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orchestrator.api.objective import make_objective
 from orchestrator.decisions.divergence import DivergenceRule
 from orchestrator.decisions.early_dynamics import EarlyDynamicsRule
 from orchestrator.decisions.engine import StoppingEngine
 from orchestrator.decisions.forecast import ForecastRule
 from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, load_model
-from orchestrator.decisions.objective import Constraint, Objective
 from orchestrator.decisions.policy import StoppingPolicy
 from orchestrator.decisions.rungs import RungRule
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning.planning import SweepPlan
-
-
-def make_objective(spec: SweepSpec) -> Objective:
-    """Return the sweep's objective as the decisions know it."""
-    bounds = tuple(Constraint(c.metric, c.at_most, c.at_least) for c in spec.objective.constraints)
-    return Objective(spec.objective.metric, spec.objective.mode, bounds)
 
 
 def make_policy(spec: SweepSpec, plan: SweepPlan, record: bool) -> StoppingPolicy:

@@ -15,6 +15,7 @@ from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.training.inspect_setup import SetupReport, inspect_setup
 from orchestrator.tuning.cluster import check_address
 from orchestrator.tuning.layout import SweepFolder, check_storage
+from orchestrator.tuning.own_training.inspect_entrypoint import EntrypointReport, inspect_entrypoint
 from orchestrator.tuning.planning import SweepPlan, plan_sweep
 
 Say = Callable[[str], None]
@@ -26,12 +27,16 @@ def silent(text: str) -> None:
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """A sweep that passed all checks: resolved values, what model and data are, and the shared numbers."""
+    """A sweep that passed all checks: resolved values, what it trains, and the shared numbers.
+
+    ``setup`` says what model and data are, ``entrypoint`` where the user's own code is; one of them is None.
+    """
 
     spec: SweepSpec
-    setup: SetupReport
+    setup: SetupReport | None
     plan: SweepPlan
     cluster: ClusterProfile
+    entrypoint: EntrypointReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
@@ -39,7 +44,8 @@ class ValidationResult:
             "valid": True,
             "sweep": dict(resolved(self.spec)),
             "digest": self.spec.digest,
-            "setup": asdict(self.setup),
+            "setup": None if self.setup is None else asdict(self.setup),
+            "entrypoint": None if self.entrypoint is None else asdict(self.entrypoint),
             "plan": asdict(self.plan),
             "cluster": self.cluster.model_dump(mode="json"),
         }
@@ -65,6 +71,9 @@ def validate_sweep(
     check_storage(Path(spec.storage))
     _check_tracking(spec)
     check_forecast(spec)
+    if spec.entrypoint is not None:
+        report = inspect_entrypoint(spec.entrypoint, where)
+        return ValidationResult(spec, None, plan_sweep(spec, None, where), profile, report)
     folder = SweepFolder(Path(spec.storage), spec.name)
     with _kept_only_if_good(folder.cache):
         say("Reading model and data ...")

@@ -3,36 +3,57 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
-from orchestrator.api.policy import make_objective
+from orchestrator.api.objective import make_objective
 from orchestrator.decisions.objective import WORST, Key, Objective
-from orchestrator.records import Outcome
-from orchestrator.results import SweepResult, SweepView, TrackingIds, TrialResult, TrialView
+from orchestrator.records import Decision, Outcome, Role
+from orchestrator.results import AuditResult, SweepResult, SweepView, TrackingIds, TrialResult, TrialView, WinnerVerdict
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tracking.tracker import TrackerHealth
-from orchestrator.tuning.coordinator import Coordinator
-from orchestrator.tuning.driver import running_view
 from orchestrator.tuning.entries import TrialEntry
 from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.planning import SweepPlan
+from orchestrator.tuning.progress import running_view
 
 RUNNING_ROWS = 12
 
 
+class SweepState(Protocol):
+    """What a snapshot shows: the coordinator of a running sweep, or what its journal says from another process."""
+
+    @property
+    def trials(self) -> Mapping[str, TrialEntry]:
+        """All trials that were proposed, by id."""
+
+    @property
+    def running(self) -> Sequence[TrialEntry]:
+        """Those that train now."""
+
+    @property
+    def last_decision(self) -> Decision | None:
+        """The latest decision, None before the first."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the session ends after the running milestones."""
+
+
 def build_view(
-    spec: SweepSpec, plan: SweepPlan, coordinator: Coordinator, folder: SweepFolder, slots: int, elapsed: float,
+    spec: SweepSpec, plan: SweepPlan, state: SweepState, folder: SweepFolder, slots: int, elapsed: float,
     health: TrackerHealth,
 ) -> SweepView:  # fmt: skip
     """Return a snapshot for the live table."""
     objective = make_objective(spec)
-    entries = list(coordinator.trials.values())
-    rows = [running_view(entry, folder, _value(objective, entry)) for entry in coordinator.running[:RUNNING_ROWS]]
-    judged = [entry for entry in entries if entry.scores]
+    entries = list(state.trials.values())
+    rows = [running_view(entry, folder, _value(objective, entry)) for entry in state.running[:RUNNING_ROWS]]
+    judged = [entry for entry in entries if entry.scores and entry.role is not Role.REPEAT]
     # Trials further along are better known: the best is looked for among those at the latest milestone.
-    latest = max((entry.milestones for entry in judged), default=0)
-    best = min((e for e in judged if e.milestones == latest), key=lambda e: _key(objective, e), default=None)
-    last = coordinator.last_decision
+    latest = max((_stage(entry) for entry in judged), default=0)
+    best = min((e for e in judged if _stage(e) == latest), key=lambda e: _key(objective, e), default=None)
+    last = state.last_decision
     return SweepView(
         name=spec.name,
         objective=objective.label,
@@ -41,13 +62,13 @@ def build_view(
         remaining_seconds=_remaining(plan, entries, slots),
         counts=_counts(entries, plan),
         trials_planned=plan.trials,
-        samples_trained=sum(entry.samples_seen for entry in entries),
+        samples_trained=sum(entry.samples_trained for entry in entries),
         samples_exhaustive=plan.exhaustive_samples,
         running=tuple(rows),
         best=None if best is None else _best_view(best, objective),
-        last_decision="" if last is None else f"{coordinator.trials[last.trial_id].name}: {last.reason}",
+        last_decision="" if last is None else f"{state.trials[last.trial_id].name}: {last.reason}",
         tracking_state=health.warning(),
-        stopping=coordinator.stopping,
+        stopping=state.stopping,
     )
 
 
@@ -59,19 +80,20 @@ def build_result(
     objective = make_objective(spec)
     order = sorted(entries, key=lambda entry: _order(objective, entry))
     trials = tuple(_trial_result(entry, objective) for entry in order)
-    ended = [trial for trial in trials if trial.outcome is Outcome.COMPLETED]
+    audit, verdict = _after_search(spec, entries)
+    winner, runner_up = _winners(trials, verdict)
     return SweepResult(
         name=spec.name,
         sweep_id=sweep_id,
         status=status,
         objective=objective.label,
         mode=spec.objective.mode,
-        winner=ended[0] if ended else None,
-        runner_up=ended[1] if len(ended) > 1 else None,
+        winner=winner,
+        runner_up=runner_up,
         base_scores=read_base_scores(folder),
         trials=trials,
         counts=_counts(entries, plan),
-        samples_trained=sum(entry.samples_seen for entry in entries),
+        samples_trained=sum(entry.samples_trained for entry in entries),
         samples_exhaustive=plan.exhaustive_samples,
         wall_seconds=wall_seconds,
         training_seconds=sum(entry.training_seconds for entry in entries),
@@ -80,7 +102,36 @@ def build_result(
         slots=slots,
         storage=str(folder.root),
         tracking=TrackingIds(),
+        audit=audit,
+        verdict=verdict,
     )
+
+
+def _after_search(spec: SweepSpec, entries: Collection[TrialEntry]) -> tuple[AuditResult | None, WinnerVerdict | None]:
+    """Return what audit and repeats say.
+
+    Their statistics (numpy, scipy) are imported only where there are any: they take longer than a sweep takes to read.
+    """
+    audited = spec.stopping.audit or any(entry.role is Role.AUDIT for entry in entries)
+    if not audited and not spec.winner.repeats:
+        return None, None
+    from orchestrator.api.after_search import audit_result, winner_verdict
+
+    return audit_result(spec, entries), winner_verdict(spec, entries)
+
+
+def _winners(
+    trials: Sequence[TrialResult], verdict: WinnerVerdict | None
+) -> tuple[TrialResult | None, TrialResult | None]:
+    """Return winner and runner-up: of the recipes that the repeats put first, else the two best trials of the search."""
+    if verdict is not None and verdict.recipes:
+        by_id = {trial.trial_id: trial for trial in trials}
+        ended = [by_id[recipe.trial_id] for recipe in verdict.recipes]
+    else:
+        ended = [
+            trial for trial in trials if trial.outcome is Outcome.COMPLETED and trial.role is not Role.REPEAT
+        ]  # fmt: skip
+    return ended[0] if ended else None, ended[1] if len(ended) > 1 else None
 
 
 def read_base_scores(folder: SweepFolder) -> Mapping[str, float]:
@@ -94,6 +145,10 @@ def read_base_scores(folder: SweepFolder) -> Mapping[str, float]:
 
 def _trial_result(entry: TrialEntry, objective: Objective) -> TrialResult:
     stopped = entry.outcome in (Outcome.STOPPED, Outcome.DIVERGED, Outcome.FAILED)
+    # An audited trial that completed still says why the search stopped it.
+    ending = entry.verdict if stopped else entry.stop
+    # A clone says what it was made of.
+    ending = entry.begin if ending is None and entry.origin is not None else ending
     return TrialResult(
         trial_id=entry.trial_id,
         name=entry.name,
@@ -103,15 +158,23 @@ def _trial_result(entry: TrialEntry, objective: Objective) -> TrialResult:
         scores=dict(entry.scores),
         objective=_value(objective, entry),
         standard_errors=dict(entry.standard_errors),
-        rule=entry.verdict.rule if stopped and entry.verdict else "",
-        reason=entry.verdict.reason if stopped and entry.verdict else "",
+        rule=ending.rule if ending else "",
+        reason=ending.reason if ending else "",
         training_seconds=entry.training_seconds,
         evaluation_seconds=entry.evaluation_seconds,
+        role=entry.role,
+        stopped_at=entry.stopped_at,
+        origin=entry.origin,
     )
 
 
 def _order(objective: Objective, entry: TrialEntry) -> tuple[object, ...]:
-    return (entry.outcome is not Outcome.COMPLETED, -entry.milestones, _key(objective, entry), entry.trial_id)
+    return (entry.outcome is not Outcome.COMPLETED, -_stage(entry), _key(objective, entry), entry.trial_id)
+
+
+def _stage(entry: TrialEntry) -> float:
+    """Return how far a trial is: its milestones, and more than any where it has completed (on levels of its own, too)."""
+    return math.inf if entry.outcome is Outcome.COMPLETED else entry.milestones
 
 
 def _key(objective: Objective, entry: TrialEntry) -> Key:
@@ -144,27 +207,32 @@ def _best_view(entry: TrialEntry, objective: Objective) -> TrialView:
 
 def _counts(entries: Collection[TrialEntry], plan: SweepPlan) -> dict[str, int]:
     counts = {outcome.value: sum(entry.outcome is outcome for entry in entries) for outcome in Outcome}
-    counts[Outcome.PENDING.value] += max(0, plan.trials - len(entries))
+    counts[Outcome.PENDING.value] += max(0, plan.trials - _proposed(entries))
     return counts
 
 
 def _remaining(plan: SweepPlan, entries: list[TrialEntry], slots: int) -> float | None:
     """Estimate the seconds left: seconds per sample so far, times samples that trials alive would still take.
 
-    Trials that wait or have not begun are taken to survive as halving lets them: each later milestone is
-    reached by half as many.
+    Trials of the search that wait or have not begun are taken to survive as halving lets them: each later milestone is
+    reached by half as many. Audits and repeats that have been listed are trained to their end.
     """
-    trained = sum(entry.samples_seen for entry in entries)
+    trained = sum(entry.samples_trained for entry in entries)
     seconds = sum(entry.training_seconds + entry.evaluation_seconds for entry in entries)
     if not trained or not seconds:
         return None
-    alive = [entry for entry in entries if not entry.outcome.is_final]
-    by_place: dict[int, int] = {0: plan.trials - len(entries)}
+    alive = [entry for entry in entries if not entry.outcome.is_final and entry.in_search]
+    by_place: dict[int, int] = {0: plan.trials - _proposed(entries)}
     for entry in alive:
         by_place[entry.milestones] = by_place.get(entry.milestones, 0) + 1
-    samples, flow = 0.0, 0.0
+    extra = [entry for entry in entries if not entry.outcome.is_final and not entry.in_search]
+    samples, flow = float(sum(entry.config.samples - entry.samples_seen for entry in extra)), 0.0
     for place, level in enumerate(plan.levels):
         flow += by_place.get(place, 0)
         samples += flow * (level - (plan.levels[place - 1] if place else 0))
         flow = flow / 2 if place in plan.rung_indices else flow
     return samples * seconds / trained / slots
+
+
+def _proposed(entries: Collection[TrialEntry]) -> int:
+    return sum(entry.role.proposed for entry in entries)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,36 +11,49 @@ from typing import Any
 
 import yaml
 
+from orchestrator.api.after_search import make_extras
+from orchestrator.api.extension import Extension, as_extended, rebased_spec, standing
 from orchestrator.api.history import (
+    after_search,
     check_same_inputs,
     check_same_sweep,
     complete_capacity,
+    recorded_inputs,
     set_aside,
     spent_before,
 )
 from orchestrator.api.plan import check_memory, planned_trials
 from orchestrator.api.policy import make_divergence, make_engine
 from orchestrator.api.preflight import Say, ValidationResult, silent, validate_sweep
+from orchestrator.api.report import report_at_end
 from orchestrator.api.results import build_result, build_view
+from orchestrator.api.subject import datasets_of, inputs_of, subject_params
+from orchestrator.errors import EntrypointError, EntrypointFailure
 from orchestrator.records import Scalar, TrialConfig
 from orchestrator.reporting.summary import decision_note
+from orchestrator.reporting.verdicts import certainty_metrics, certainty_tags
 from orchestrator.results import SweepResult, SweepView, TrackingIds
+from orchestrator.settings import TrialSetup
 from orchestrator.spec.catalogue import METHODS, resolve_options
 from orchestrator.spec.identity import digest, trial_name
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.tracking.opening import default_tracking_uri, open_tracker
-from orchestrator.tracking.provenance import provenance_tags
-from orchestrator.tracking.tracker import DatasetInfo, NoTracker, SweepInfo, SweepOutcome, Tracker, TrialInfo
+from orchestrator.tracking.provenance import environment, provenance_tags
+from orchestrator.tracking.tracker import NoTracker, SweepInfo, SweepOutcome, Tracker, TrialInfo
 from orchestrator.tracking.ui import ui_command
 from orchestrator.tracking.views import experiment_address
-from orchestrator.training.models import find_model, weights_digest
-from orchestrator.tuning.cluster import Capacity, connected
+from orchestrator.tuning.actions import leave_action, whoever
+from orchestrator.tuning.capacity import Capacity
+from orchestrator.tuning.clones import take_checkpoint
+from orchestrator.tuning.cluster import connected
+from orchestrator.tuning.controls import Controls
 from orchestrator.tuning.coordinator import Coordinator
 from orchestrator.tuning.driver import Driver
-from orchestrator.tuning.journal import Journal
+from orchestrator.tuning.journal import Journal, Record, read_journal
 from orchestrator.tuning.layout import SweepFolder, check_storage
+from orchestrator.tuning.presence import check_not_driven, driving
 from orchestrator.tuning.sources import make_source
-from orchestrator.tuning.trainable import WorkerTask
+from orchestrator.tuning.task import WorkerTask
 
 FLUSH_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
@@ -76,23 +89,64 @@ def run_sweep(
         InputError: If something is wrong; then nothing was started or written.
         SweepInterruptedError: If the storage failed or another driver took over; the sweep resumes.
     """
+    folder = SweepFolder(Path(spec.storage), spec.name)
+    check_not_driven(folder, where)
+    if not fresh:
+        check_same_sweep(folder, {**spec.content(), "record": record}, where)
+        spec = as_extended(spec, read_journal(folder.journal))
+    return run_extended(
+        spec, standing, ray_address=ray_address, record=record, fresh=fresh, where=where, observer=observer, say=say
+    )  # fmt: skip
+
+
+def run_extended(
+    spec: SweepSpec,
+    extend: Callable[[ValidationResult, Sequence[Record]], Extension],
+    *,
+    setup_from: str = "",
+    ray_address: str | None = None,
+    record: bool = False,
+    fresh: bool = False,
+    where: str = "sweep file",
+    observer: Callable[[SweepView], None] | None = None,
+    say: Say = silent,
+) -> SweepResult:
+    """Run a sweep whose file is known to be the one of its folder, with what extends it.
+
+    Args:
+        spec: The sweep as it is to be.
+        extend: Called once model and data have been read, with the journal; says what is to be trained besides.
+        setup_from: The folder from which its relative paths lead; empty: this one.
+        ray_address: As `run_sweep`.
+        record: As `run_sweep`.
+        fresh: As `run_sweep`.
+        where: As `run_sweep`.
+        observer: As `run_sweep`.
+        say: As `run_sweep`.
+
+    Raises:
+        InputError: If something is wrong; then nothing was started or written.
+        SweepInterruptedError: If the storage failed or another driver took over; the sweep resumes.
+    """
     started = time.monotonic()
     folder = SweepFolder(Path(spec.storage), spec.name)
-    content = {**spec.content(), "record": record}
-    if not fresh:
-        check_same_sweep(folder, content, where)
-    validation = validate_sweep(spec, ray_address=ray_address, where=where, say=say)
-    check_capacity(validation, where)
-    inputs = {
-        "training data": validation.setup.train_digest,
-        "base model": weights_digest(find_model(spec.model), spec.model.revision),
-    }
+    records = [] if fresh else read_journal(folder.journal)
+    placed = rebased_spec(spec, setup_from)
+    validation = validate_sweep(placed, ray_address=ray_address, where=where, say=say)
+    extension = extend(validation, records)
+    validation = replace(validation, plan=extension.plan)
+    check_capacity(validation, where, {record["trial"] for record in records if record["kind"] == "trial"})
+    inputs = inputs_of(validation)
     if not fresh:
         check_same_inputs(folder, inputs, where)
-    start = _Start(validation, folder, content, inputs, record, started, say)
-    done = None if fresh else complete_capacity(folder)
+    content = {**spec.content(), "record": record}
+    start = _Start(
+        replace(validation, spec=spec), folder, content, inputs, record, started, say, extension, placed.trial_setup
+    )
+    asks = fresh or extension.asks(content, records)
+    done = None if asks else complete_capacity(folder, spec.after_search)
     if done is not None:
-        return _Session(start, done).run(observer)
+        return _Session(start, done, idle=True).run(observer)
     say("Joining Ray ..." if validation.cluster.kind == "existing" else "Starting Ray ...")
     with connected(validation.cluster, spec.resources, validation.plan.trials) as capacity:
         if fresh:  # only now: a cluster that cannot be joined leaves the earlier sweep where it is
@@ -104,18 +158,27 @@ def run_sweep(
 CHECKPOINT_BYTES_PER_PARAMETER = 12
 
 
-def check_capacity(validation: ValidationResult, where: str) -> None:
+def check_capacity(validation: ValidationResult, where: str, known: Collection[str] = ()) -> None:
     """Raise unless the planned trials fit the memory of this machine (local clusters) and their checkpoints the disk.
+
+    Args:
+        validation: The sweep.
+        where: Name of the sweep file for messages.
+        known: Trials of earlier sessions: they fitted, and what they need of the disk they have, or had room for.
 
     Raises:
         CapacityError: If the largest trial does not fit the memory.
         StorageError: If the disk cannot hold a checkpoint of every trial.
     """
-    trials, slots, available = planned_trials(validation)
+    planned, slots, available = planned_trials(validation)
+    trials = [trial for trial in planned if trial.trial_id not in known]
     if validation.cluster.kind == "local":
         check_memory(validation.spec, trials, available, slots, where)
-    needed = sum(CHECKPOINT_BYTES_PER_PARAMETER * trial.estimate.trainable_parameters for trial in trials)
-    check_storage(Path(validation.spec.storage), needed)
+    trained = [trial.estimate.trainable_parameters for trial in trials if trial.estimate is not None]
+    sizes = sorted((CHECKPOINT_BYTES_PER_PARAMETER * parameters for parameters in trained), reverse=True)
+    winner = validation.spec.winner
+    repeats = winner.repeats * sum(sizes[: winner.candidates] if winner.candidates > 1 else ())
+    check_storage(Path(validation.spec.storage), sum(sizes) + repeats)
 
 
 @dataclass(frozen=True)
@@ -129,31 +192,52 @@ class _Start:
     record: bool
     started: float
     say: Say
+    extension: Extension
+    trial_setup: TrialSetup
 
 
 class _Session:
     """One session of a sweep: everything between a connected Ray and the result."""
 
-    def __init__(self, start: _Start, capacity: Capacity) -> None:
+    def __init__(self, start: _Start, capacity: Capacity, idle: bool = False) -> None:
+        # A complete sweep is only told again: there is no Ray on which anything that is asked now could be trained.
+        self._idle = idle
         self._validation, self._spec, self._plan = start.validation, start.validation.spec, start.validation.plan
         self._folder, self._content, self._inputs = start.folder, start.content, start.inputs
         self._record, self._started, self._say = start.record, start.started, start.say
         self._capacity = capacity
+        self._extension, self._trial_setup = start.extension, start.trial_setup
+        self._first: Record = {}
 
     def run(self, observer: Callable[[SweepView], None] | None) -> SweepResult:
         journal = Journal(self._folder.journal)
         sweep_id = self._open_journal(journal)
-        with self._tracker(sweep_id) as tracker:
+        with self._tracker(sweep_id) as tracker, driving(journal.path, journal.epoch, _beat(tracker)):
             coordinator = self._coordinator(journal, tracker)
             coordinator.restore()
+            for added in self._extension.added:
+                take_checkpoint(self._folder, coordinator.trials[added["origin"]["trial_id"]], added["trial"])
+                coordinator.add_by_user(added)
+            for action in self._extension.actions:
+                leave_action(self._folder, action)
+            controls = Controls(coordinator, journal, self._folder, tracker, self._say, self._spec)
+            if not self._idle:
+                controls.take_all()
             self._greet(coordinator)
             driver = Driver(
                 coordinator, self._task(), self._spec.resources, self._capacity.slots,
-                lambda: self._view(coordinator, tracker), observer, self._say,
+                lambda: self._view(coordinator, tracker), observer, self._say, controls.turn,
             )  # fmt: skip
-            status, ran = self._drive(driver, coordinator, journal)
+            try:
+                status, ran = self._drive(driver, coordinator, journal)
+            except (EntrypointError, EntrypointFailure):
+                tracker.end_sweep(SweepOutcome.FAILED)
+                tracker.flush(FLUSH_SECONDS)
+                raise
             result = self._result(journal, coordinator, sweep_id, status, ran)
-            self._tell_end(tracker, result)
+            report = report_at_end(self._folder, self._with_tracking(result, tracker), tracker, self._say)
+            result = replace(result, report=report.page)
+            self._tell_end(tracker, result, report.story)
             if tracker.run_ids:
                 journal.append(("tracking", {"run_ids": dict(tracker.run_ids), "experiment_id": tracker.experiment_id}))
         journal.close()
@@ -163,7 +247,7 @@ class _Session:
         """Train; returns the status and the seconds in which trials could run."""
         if coordinator.finished:
             return "completed", 0.0
-        journal.append(("session", {"slots": self._capacity.slots, "cpus": self._capacity.cpus}))
+        journal.append(("session", self._session_record()))
         began = time.monotonic()
         try:
             driver.run(f"session-{journal.epoch:04d}")
@@ -172,6 +256,24 @@ class _Session:
         if coordinator.out_of_time and coordinator.open_trials:
             self._say("budget.wall_minutes is spent; the same command goes on from here.")
         return "interrupted" if coordinator.open_trials else "completed", time.monotonic() - began
+
+    def _session_record(self) -> dict[str, Any]:
+        """Where and with what this session trains: what `rerun` compares, and where `ui` and `watch` find the runs."""
+        tracking, setup = self._spec.tracking, self._validation.setup
+        uri = tracking.uri or default_tracking_uri(self._folder.storage)
+        return {
+            "slots": self._capacity.slots,
+            "cpus": self._capacity.cpus,
+            "resources": self._spec.resources.model_dump(mode="json"),
+            "cluster": self._spec.cluster,
+            "environment": environment(),
+            "folder": str(Path.cwd()),
+            "entrypoint": None if self._spec.entrypoint is None else asdict(self._spec.entrypoint),
+            "evaluation": {} if setup is None else {entry.name: entry.digest for entry in setup.evaluation},
+            "tracking": {"uri": uri, "experiment": tracking.experiment or self._spec.name}
+            if tracking.enabled
+            else None,
+        }
 
     def _open_journal(self, journal: Journal) -> str:
         first = next(journal.of_kind("sweep"), None)
@@ -192,6 +294,15 @@ class _Session:
             )
         else:
             sweep_id = first["sweep_id"]
+            if self._extension.changes(self._content, journal.records):
+                journal.append(
+                    ("extend", {"content": self._content, "plan": asdict(self._plan), "who": whoever()})
+                )  # fmt: skip
+            if recorded_inputs(journal.records) != self._inputs:
+                journal.append(("inputs", {"inputs": self._inputs}))
+        if after_search(journal.records) != self._spec.after_search:
+            journal.append(("after_search", self._spec.after_search))
+        self._first = next(journal.of_kind("sweep"))
         return str(sweep_id)
 
     @contextmanager
@@ -203,7 +314,7 @@ class _Session:
             self._spec.tracking.uri,
             self._folder.storage,
             self._sweep_info(sweep_id),
-            self._folder.root / "outbox.jsonl",
+            self._folder.outbox,
         )
         try:
             yield tracker
@@ -211,32 +322,34 @@ class _Session:
             tracker.close(CLOSE_SECONDS)
 
     def _sweep_info(self, sweep_id: str) -> SweepInfo:
-        spec, setup = self._spec, self._validation.setup
+        spec, first = self._spec, self._first
+        # As the sweep began: MLflow's parameters cannot change, tags tell of extensions.
         params: dict[str, Scalar] = {
-            "model": spec.model.path, "data": spec.data.train, "objective": spec.objective.label, "mode": spec.objective.mode,
-            "searcher": spec.searcher.kind, "trials": self._plan.trials, "samples_per_trial": self._plan.samples,
-            "methods": ", ".join(spec.search_space.method), "train_rows": setup.train.rows,
+            **subject_params(self._validation), "objective": spec.objective.label, "mode": spec.objective.mode,
+            "searcher": first["content"]["searcher"]["kind"], "trials": first["plan"]["trials"],
+            "samples_per_trial": self._plan.samples, "methods": ", ".join(first["content"]["search_space"]["method"]),
             "milestones": ", ".join(map(str, self._plan.levels)),
         }  # fmt: skip
         return SweepInfo(
             sweep_id=sweep_id,
             name=spec.name,
             params=params,
-            tags={**provenance_tags(), "storage": str(self._folder.root.resolve()), "spec.digest": spec.digest},
+            tags={
+                **provenance_tags(),
+                "storage": str(self._folder.root.resolve()),
+                "spec.digest": spec.digest,
+                "trials.planned": str(self._plan.trials),
+            },
             config_yaml=yaml.safe_dump(dict(resolved(spec)), sort_keys=False),
-            datasets=self._datasets(),
+            datasets=datasets_of(self._validation),
             experiment=spec.tracking.experiment or "",
             objective=spec.objective.metric if isinstance(spec.objective.metric, str) else "",
             mode=spec.objective.mode,
         )
 
-    def _datasets(self) -> tuple[DatasetInfo, ...]:
-        setup = self._validation.setup
-        return (DatasetInfo("train", setup.train_digest, self._spec.data.train or "phases", setup.train.rows),)
-
     def _coordinator(self, journal: Journal, tracker: Tracker) -> Coordinator:
         spec, plan = self._spec, self._plan
-        datasets, varied = self._datasets(), spec.search_space.varied
+        datasets, varied = datasets_of(self._validation), spec.search_space.varied
         minutes = spec.budget.wall_minutes
         return Coordinator(
             engine=make_engine(spec, plan, self._record),
@@ -248,21 +361,25 @@ class _Session:
             cohort_of=lambda config: cohort_of(spec, config),
             name_of=lambda config: trial_name(config, varied),
             trial_info=lambda trial_id, name, config: replace(
-                TrialInfo.of(trial_id, with_defaults(config), datasets=datasets), name=name
+                TrialInfo.of(trial_id, with_defaults(spec, config), datasets=datasets), name=name
             ),
             known_upfront=spec.searcher.kind not in LEARNING_SEARCHERS,
             deadline=None if minutes is None else self._started + 60 * minutes,
+            extras=make_extras(spec),
         )
 
     def _task(self) -> WorkerTask:
         spec = self._spec
         return WorkerTask(
-            setup=spec.trial_setup,
-            setup_digest=digest(asdict(spec.trial_setup)),
+            setup=self._trial_setup,
+            setup_digest=digest(asdict(self._trial_setup)),
             folder=SweepFolder(self._folder.storage.resolve(), self._folder.name),
             levels=self._plan.levels,
             divergence=make_divergence(spec, self._plan, self._record),
             threads=max(1, int(spec.resources.cpu)),
+            entrypoint=spec.entrypoint,
+            judged=spec.judged_metrics,
+            varied=spec.search_space.varied,
         )
 
     def _greet(self, coordinator: Coordinator) -> None:
@@ -296,7 +413,7 @@ class _Session:
             wall + before.wall_seconds, slot_seconds + before.slot_seconds,
         )  # fmt: skip
 
-    def _tell_end(self, tracker: Tracker, result: SweepResult) -> None:
+    def _tell_end(self, tracker: Tracker, result: SweepResult, story: str) -> None:
         headline = f"{sum(result.counts.values())} trials"
         if result.winner is not None and result.status == "completed":
             objective = result.winner.objective
@@ -316,8 +433,9 @@ class _Session:
             "cost/training_seconds": result.training_seconds,
             "cost/utilisation": result.utilisation,
         }
-        tracker.log_sweep_metrics(values, result.samples_trained)
-        tracker.describe_sweep(decision_note(result), headline)
+        tracker.log_sweep_metrics(values | certainty_metrics(result), result.samples_trained)
+        tracker.set_sweep_tags(certainty_tags(result))
+        tracker.describe_sweep(decision_note(result, story), headline)
         tracker.end_sweep(SweepOutcome.COMPLETED if result.status == "completed" else SweepOutcome.INTERRUPTED)
         tracker.flush(FLUSH_SECONDS)
 
@@ -344,15 +462,22 @@ class _Session:
         )
 
 
-def with_defaults(config: TrialConfig) -> TrialConfig:
+def _beat(tracker: Tracker) -> Callable[[float], None]:
+    """Return what tells MLflow, for those who see no storage, that the driver is alive."""
+    return lambda moment: tracker.set_sweep_tags({"orchestrate.beat": f"{moment:.0f}"})
+
+
+def with_defaults(spec: SweepSpec, config: TrialConfig) -> TrialConfig:
     """Return a configuration with its method's default options written out, as MLflow should show it."""
+    if spec.entrypoint is not None:
+        return config
     return replace(config, method_options=resolve_options(config.method, config.method_options))
 
 
 def cohort_of(spec: SweepSpec, config: TrialConfig) -> str:
     """Name the cohort of a configuration."""
     kind = spec.stopping.rungs.cohort
-    if kind == "method":
+    if kind == "method" or (kind == "family" and spec.entrypoint is not None):
         return f"method {config.method}"
     if kind == "family":
         return f"family {METHODS[config.method].family_cohort}"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 
-from orchestrator.api.history import spent_before
+from orchestrator.api.history import recorded_inputs, spent_before, sweep_content
+from orchestrator.api.journal_state import JournalState, read_state
 from orchestrator.api.results import build_result
-from orchestrator.errors import StorageError
+from orchestrator.api.tracked import find_runs, with_runs
 from orchestrator.records import Decision, TrainingSignal
-from orchestrator.results import MilestoneResult, SweepHistory, SweepResult, TrackingIds, TrialHistory
-from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning.entries import TrialEntry, read_entries
-from orchestrator.tuning.journal import Record, read_journal
+from orchestrator.results import MilestoneResult, SweepHistory, SweepResult, TrialHistory
+from orchestrator.tuning.journal import Record
 from orchestrator.tuning.layout import SweepFolder
-from orchestrator.tuning.planning import SweepPlan
 from orchestrator.tuning.reports import decision_from, read_report
 
 
@@ -28,14 +25,10 @@ def read_sweep(folder: SweepFolder, signals: bool = False) -> SweepHistory:
     Raises:
         StorageError: If the journal is damaged or holds no sweep.
     """
-    records = read_journal(folder.journal)
-    first = next((record for record in records if record["kind"] == "sweep"), None)
-    if first is None:
-        raise StorageError(
-            str(folder.root), rule="no sweep has begun in this folder", mend="check the name and --storage"
-        )
-    entries = read_entries(records)
-    result = _result(folder, first, records, entries)
+    state = read_state(folder)
+    records, first = state.records, state.first
+    entries = state.trials
+    result = result_of(state)
     milestones, decisions = _milestones(records), _decisions(records)
     trials = tuple(
         TrialHistory(
@@ -48,51 +41,20 @@ def read_sweep(folder: SweepFolder, signals: bool = False) -> SweepHistory:
         for trial in result.trials
     )
     return SweepHistory(
-        result=result, trials=trials, content=first["content"], levels=tuple(first["plan"]["levels"]),
-        inputs=first["inputs"], began=records[0]["time"], ended=records[-1]["time"],
+        result=result, trials=trials, content=sweep_content(records), levels=tuple(first["plan"]["levels"]),
+        inputs=recorded_inputs(state.records) or {}, began=records[0]["time"], ended=records[-1]["time"],
+        environment=state.session.get("environment", {}),
     )  # fmt: skip
 
 
-def _result(
-    folder: SweepFolder, first: Record, records: list[Record], entries: Mapping[str, TrialEntry]
-) -> SweepResult:
-    content = {name: value for name, value in first["content"].items() if name != "record"}
-    spec = SweepSpec.model_validate({**content, "storage": str(folder.storage)})
-    values = first["plan"]
-    plan = SweepPlan(values["trials"], values["samples"], tuple(values["levels"]), tuple(values["rung_indices"]))
-    spent = spent_before(records, records[-1]["epoch"] + 1)
-    slots = next((record["slots"] for record in reversed(records) if record["kind"] == "session"), 0)
+def result_of(state: JournalState) -> SweepResult:
+    """Return how a sweep stands as a result; milestones and decisions are left out."""
+    spent = spent_before(state.records, state.records[-1]["epoch"] + 1)
     result = build_result(
-        spec,
-        plan,
-        entries.values(),
-        folder,
-        slots,
-        first["sweep_id"],
-        _status(records),
-        spent.wall_seconds,
-        spent.slot_seconds,
-    )
-    tracking = next((record for record in reversed(records) if record["kind"] == "tracking"), None)
-    return result if tracking is None else _with_runs(result, tracking["run_ids"])
-
-
-def _status(records: list[Record]) -> str:
-    """Return how the last session ended; without an end it runs still, or was killed (the caller may know more)."""
-    last = next((record for record in reversed(records) if record["kind"] in ("session", "session_end")), None)
-    return "running" if last is None or last["kind"] == "session" else str(last["status"])
-
-
-def _with_runs(result: SweepResult, run_ids: Mapping[str, str]) -> SweepResult:
-    trials = tuple(replace(trial, run_id=run_ids.get(trial.trial_id)) for trial in result.trials)
-    by_id = {trial.trial_id: trial for trial in trials}
-    return replace(
-        result,
-        trials=trials,
-        winner=None if result.winner is None else by_id[result.winner.trial_id],
-        runner_up=None if result.runner_up is None else by_id[result.runner_up.trial_id],
-        tracking=TrackingIds(parent_run_id=run_ids.get("", "")),
-    )
+        state.spec, state.plan, state.trials.values(), state.folder, state.slots, state.first["sweep_id"], state.status,
+        spent.wall_seconds, spent.slot_seconds,
+    )  # fmt: skip
+    return with_runs(result, find_runs(state))
 
 
 def _milestones(records: Iterable[Record]) -> dict[str, list[Record]]:

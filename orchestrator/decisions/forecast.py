@@ -99,7 +99,7 @@ def forecast(
     tolerance = float(np.arcsinh(rule.tolerance / model.final_unit(panel)))
     probability, keeps = credible_set(mean, deviation, rule.miss, tolerance)
     expected = model.in_units(panel, mean)
-    low, high = (model.in_units(panel, mean + side * 1.645 * deviation) for side in (-1, 1))
+    low, high = model.band(panel, mean, deviation)
     best = float(expected.min())
     return {
         trial_id: Forecast(float(expected[row]), float(low[row]), float(high[row]), best,

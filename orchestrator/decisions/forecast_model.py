@@ -22,7 +22,7 @@ from orchestrator.decisions.forecast_panel import FEATURES, Array, Panel
 from orchestrator.decisions.forest import Forest
 from orchestrator.errors import SpecError
 
-FORMAT = 2
+FORMAT = 3
 SHIPPED_WEIGHTS = Path(__file__).with_name("forecast_weights.npz")
 SMALLEST_SHARE = 1 / 512
 COLUMNS = (*FEATURES, "stage", "alignment", "unrest", "log_trials")
@@ -31,6 +31,11 @@ USUAL_UNREST = 0.3
 
 FAR = 4.0
 """Extrapolated objectives beyond this are all the same to the line: such trials have failed."""
+
+PACE_KEPT = 0.8
+"""Found on recorded sweeps, with 0.6 to 0.9 nearly as good."""
+
+Z_90 = 1.645
 
 Numbers = tuple[float, ...]
 
@@ -45,6 +50,8 @@ class ForecastModel:
         spread: Of `spread_columns`; their sum is the logarithm of the forecast's standard deviation.
         shift: (intercept, slope) over `stage` of how far the best objective falls to the end, in panel units.
         growth: (intercept, slope) over `stage` of the logarithm of the panel's unit at the end over now.
+        doubt: (intercept, slope) over `stage` of the logarithm of the standard deviation, over `doubt_scale`, of the error
+            that all trials of a cohort share.
         sweeps: Names of the recorded sweeps it was fitted on.
 
     Raises:
@@ -56,10 +63,11 @@ class ForecastModel:
     spread: Numbers
     shift: Numbers
     growth: Numbers
+    doubt: Numbers
     sweeps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, wanted in (("line", 4), ("spread", 6), ("shift", 2), ("growth", 2)):
+        for name, wanted in (("line", 4), ("spread", 6), ("shift", 2), ("growth", 2), ("doubt", 2)):
             if len(getattr(self, name)) != wanted:
                 raise ValueError(f"a forecast's {name} has {wanted} weights, got {len(getattr(self, name))}")
         if int(self.forest.feature.max(initial=-1)) >= len(COLUMNS):
@@ -83,17 +91,41 @@ class ForecastModel:
         return panel.unit * math.exp(self.growth[0] + self.growth[1] * stage(panel.share))
 
     def in_units(self, panel: Panel, values: Array) -> Array:
-        """Return forecasts as values of the objective (turned so that less is better), roughly: the common shift is a guess."""
-        at = stage(panel.share)
-        best = panel.best - panel.unit * (self.shift[0] + self.shift[1] * at)
-        result: Array = best + self.final_unit(panel) * np.sinh(np.clip(values, -3.0, 6.0))
-        return np.maximum(result, panel.floor)
+        """Return forecasts as values of the objective (turned so that less is better); the common fall is a rough guess."""
+        found: Array = self._best_at_end(panel) + self.final_unit(panel) * np.sinh(np.clip(values, -3.0, 6.0))
+        return np.maximum(found, 0.0) if panel.positive else found
+
+    def band(self, panel: Panel, mean: Array, deviation: float) -> tuple[Array, Array]:
+        """Return the ends of the 90 % bands in units of the objective, the doubt about the common fall included."""
+        middle = self.in_units(panel, mean)
+        common = Z_90 * doubt_scale(panel) * math.exp(self.doubt[0] + self.doubt[1] * stage(panel.share))
+        low, high = (self.in_units(panel, mean + side * Z_90 * deviation) for side in (-1, 1))
+        low, high = middle - np.hypot(middle - low, common), middle + np.hypot(high - middle, common)
+        return (np.maximum(low, 0.0) if panel.positive else low), high
+
+    def _best_at_end(self, panel: Panel) -> float:
+        """Return the expected best objective at the end.
+
+        Each doubling of the samples brings `PACE_KEPT` of the fall of the one before; where objectives are positive, of
+        the fall in relative terms.
+        """
+        left = math.log2(1 / max(panel.share, SMALLEST_SHARE))
+        if panel.pace is None:
+            at = stage(panel.share)
+            fall, lasting = max(0.0, panel.unit * (self.shift[0] + self.shift[1] * at)), 1.0
+        else:
+            whole = int(left)
+            fall = panel.pace
+            lasting = sum(PACE_KEPT**each for each in range(1, whole + 1)) + PACE_KEPT ** (whole + 1) * (left - whole)
+        if panel.positive:
+            return panel.lowest * math.exp(-lasting * math.log1p(fall / panel.lowest))
+        return panel.lowest - lasting * fall
 
     def save(self, path: Path) -> None:
         """Write the weights to a file (``.npz``: plain arrays)."""
         about = {
             "format": FORMAT, "columns": COLUMNS, "line": self.line, "spread": self.spread, "shift": self.shift,
-            "growth": self.growth, "sweeps": self.sweeps,
+            "growth": self.growth, "doubt": self.doubt, "sweeps": self.sweeps,
         }  # fmt: skip
         with path.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, about=np.array(json.dumps(about)), **self.forest.arrays())
@@ -107,6 +139,11 @@ class ForecastModel:
 def stage(share: float) -> float:
     """Return how far training has come on a logarithmic scale: -1 after 1/64 of the budget, 0 at the end."""
     return math.log2(min(1.0, max(share, SMALLEST_SHARE))) / 6
+
+
+def doubt_scale(panel: Panel) -> float:
+    """Return what the error that all trials share is measured by: the best objective now, or the panel's unit."""
+    return panel.lowest if panel.positive else panel.unit
 
 
 def line_columns(panel: Panel) -> Array:
@@ -155,7 +192,7 @@ def load_model(path: Path = SHIPPED_WEIGHTS) -> ForecastModel:
                         "these weights were fitted for another version of the forecast",
                         "fit them again with `orchestrate fit-forecast`")  # fmt: skip
     try:
-        weights = {name: tuple(map(float, about[name])) for name in ("line", "spread", "shift", "growth")}
+        weights = {name: tuple(map(float, about[name])) for name in ("line", "spread", "shift", "growth", "doubt")}
         return ForecastModel(**weights, forest=Forest(**arrays), sweeps=tuple(map(str, about["sweeps"])))
     except (KeyError, TypeError, ValueError) as error:
         raise SpecError("sweep file", "stopping.forecast.weights", str(path), f"this file is damaged ({error})",

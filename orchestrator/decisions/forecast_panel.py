@@ -60,8 +60,10 @@ class Panel:
         features: Float array of shape [trials, len(FEATURES)].
         best: Best extrapolated objective (less is better).
         unit: Distance between best and median extrapolated objective.
-        floor: Lowest objective that is believable at the end: that of one more doubling at the present pace, and not
-            below 0 where all objectives are positive.
+        lowest: Best objective now.
+        pace: How much the best quarter fell per doubling of the samples since the last milestone, at least 0; None at the
+            first.
+        positive: Whether all objectives are above 0, so that none will fall below it.
         unrest: How much the better half moved against each other since the last milestone (root mean square, relative
             scores); None at the first.
         alignment: Rank correlation of the objective with the training loss over the cohort, -1 to 1: near 1 where the
@@ -74,7 +76,9 @@ class Panel:
     features: Array
     best: float
     unit: float
-    floor: float
+    lowest: float
+    pace: float | None
+    positive: bool
     unrest: float | None
     alignment: float
     share: float
@@ -139,7 +143,7 @@ def make_panel(sightings: Sequence[Sighting], levels: Sequence[int], budget: int
     columns += neighbourhood(sightings, extrapolated)
     return Panel(
         tuple(sighting.trial_id for sighting in sightings), np.column_stack(columns), best, carried_unit,
-        _floor(scores, slope), _unrest(sightings, scores), rank_correlation(scores, train_loss), min(1.0, levels[-1] / budget), survivors,
+        float(scores.min()), _pace(sightings, scores, levels), bool(scores.min() > 0), _unrest(sightings, scores), rank_correlation(scores, train_loss), min(1.0, levels[-1] / budget), survivors,
     )  # fmt: skip
 
 
@@ -151,9 +155,13 @@ def _slopes(sightings: Sequence[Sighting], levels: Sequence[int]) -> Array:
     return np.array([(sighting.scores[-1] - sighting.scores[-2]) / doublings for sighting in sightings])
 
 
-def _floor(scores: Array, slope: Array) -> float:
-    lowest = float(np.min(scores + np.minimum(slope, 0.0)))
-    return max(lowest, 0.0) if scores.min() > 0 else lowest
+def _pace(sightings: Sequence[Sighting], scores: Array, levels: Sequence[int]) -> float | None:
+    if len(levels) < 2:
+        return None
+    before = np.array([sighting.scores[-2] for sighting in sightings])
+    leaders = max(3, len(scores) // 4)
+    fall = np.sort(before)[:leaders].mean() - np.sort(scores)[:leaders].mean()
+    return max(0.0, float(fall)) / math.log2(levels[-1] / levels[-2])
 
 
 def _unrest(sightings: Sequence[Sighting], scores: Array) -> float | None:

@@ -27,7 +27,8 @@ def print_calibration(calibration: Calibration, console: Console) -> None:
 def _stages(stages: tuple[StageScores, ...], title: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left", title_style="bold")
     heads = ("share of training", "own score's rank corr.", "forecast's", "gain (95 %)", "CRPS", "pinball",
-             "in 50 % band", "in 90 % band", "log score", "of even odds")  # fmt: skip
+             "in 50 % band", "in 90 % band", "log score", "of even odds",
+             "value off by", "value in 90 % band")  # fmt: skip
     for head in heads:
         table.add_column(head, justify="right")
     for stage in stages:
@@ -35,7 +36,7 @@ def _stages(stages: tuple[StageScores, ...], title: str) -> Table:
         table.add_row(
             f"{stage.share:.3f}", f"{stage.own_rank:+.3f}", f"{stage.forecast_rank:+.3f}", gain, f"{stage.crps:.3f}",
             f"{stage.pinball:.3f}", f"{stage.inside_50:.0%}", f"{stage.inside_90:.0%}", f"{stage.log_score:.2f}",
-            f"{stage.even_log_score:.2f}",
+            f"{stage.even_log_score:.2f}", f"{stage.value_error:.0%}", f"{stage.value_inside:.0%}",
         )  # fmt: skip
     return table
 

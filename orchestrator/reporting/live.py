@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.records import Outcome
+from orchestrator.records import Outcome, Role
 from orchestrator.reporting.text import duration, number, percent, share
 from orchestrator.results import SweepView, TrialView
 
@@ -100,7 +100,8 @@ def _table(view: SweepView) -> Table:
 
 
 def _add_row(table: Table, row: TrialView, style: str) -> None:
-    state = Text("best so far" if style else row.outcome.value, style=OUTCOME_STYLE[row.outcome])
+    doing = row.outcome.value if row.role is Role.SEARCH else row.role.value
+    state = Text("best so far" if style else doing, style=OUTCOME_STYLE[row.outcome])
     table.add_row(
         row.name, state, f"{row.samples_seen:,}/{row.samples:,}", number(row.loss), number(row.grad_norm),
         number(row.objective), number(row.expected), percent(row.probability_best), "-" if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}", style=style,

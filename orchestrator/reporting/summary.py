@@ -8,9 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.records import Role
 from orchestrator.reporting.live import OUTCOME_STYLE
 from orchestrator.reporting.text import duration, number, share
-from orchestrator.results import SweepResult
+from orchestrator.reporting.verdicts import certainty_lines
+from orchestrator.results import SweepResult, TrialResult
 
 
 def print_summary(result: SweepResult, console: Console) -> None:
@@ -22,7 +24,7 @@ def print_summary(result: SweepResult, console: Console) -> None:
     else:
         console.print(Text.assemble(("Winner  ", "bold green"), (result.winner.name, "bold")))
         console.print(scores_table(result))
-    for line in cost_lines(result):
+    for line in (*certainty_lines(result), *cost_lines(result)):
         console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -36,10 +38,15 @@ def trials_table(result: SweepResult) -> Table:
     table.add_column("why", overflow="fold", ratio=1)
     for trial in result.trials:
         table.add_row(
-            trial.name, Text(trial.outcome.value, style=OUTCOME_STYLE[trial.outcome]), f"{trial.samples_seen:,}",
+            trial.name, Text(outcome_text(trial), style=OUTCOME_STYLE[trial.outcome]), f"{trial.samples_seen:,}",
             number(trial.objective), Text(trial.reason),
         )  # fmt: skip
     return table
+
+
+def outcome_text(trial: TrialResult) -> str:
+    """Return how a trial ended, and what it was trained for where that is not the search."""
+    return trial.outcome.value if trial.role is Role.SEARCH else f"{trial.outcome.value} ({trial.role.value})"
 
 
 def scores_table(result: SweepResult) -> Table:
@@ -50,7 +57,8 @@ def scores_table(result: SweepResult) -> Table:
     for title, trial in (("winner", result.winner), ("runner-up", result.runner_up)):
         if trial is not None:
             columns.append((title, trial.scores, trial.standard_errors))
-    columns.append(("base model", result.base_scores, {}))
+    if result.base_scores:
+        columns.append(("base model", result.base_scores, {}))
     for title, _, _ in columns:
         table.add_column(title, justify="right", no_wrap=True)
     for metric in result.winner.scores if result.winner else ():
@@ -65,13 +73,15 @@ def cost_lines(result: SweepResult) -> list[str]:
     counts = ", ".join(f"{count} {name}" for name, count in result.counts.items() if count)
     saved = 1 - result.samples_trained / result.samples_exhaustive if result.samples_exhaustive else 0.0
     lines = [
-        f"Trials  {counts}",
+        f"Trials  {counts}{_beside(result)}",
         f"Samples trained  {result.samples_trained:,} of {result.samples_exhaustive:,} of the exhaustive sweep "
         f"({share(result.samples_trained, result.samples_exhaustive)}; {saved:.0%} saved)",
         f"Time  {duration(result.wall_seconds)} wall, {duration(result.training_seconds)} training, "
         f"{duration(result.evaluation_seconds)} evaluating on {result.slots} slots; utilisation {result.utilisation:.2f}",
         f"Storage  {result.storage}",
     ]
+    if result.report:
+        lines.append(f"Report  {result.report}")
     if result.tracking.pending_bytes:
         waiting = result.tracking.pending_bytes / 1024
         lines.append(f"Tracking  {waiting:.0f} KiB wait for the server; run the same command to deliver them")
@@ -81,9 +91,31 @@ def cost_lines(result: SweepResult) -> list[str]:
     return lines
 
 
-def decision_note(result: SweepResult) -> str:
-    """Return the sweep as Markdown: what won, what it cost, what was stopped and why (for the MLflow parent run)."""
-    lines = [f"# {result.name}", ""]
+_BESIDE = {
+    Role.REPEAT: "repeats",
+    Role.RESUMED: "stopped and then resumed",
+    Role.CLONE: "clones",
+    Role.EXTENDED: "trained on to a larger budget",
+}
+
+
+def _beside(result: SweepResult) -> str:
+    """Return how many of the trials are no, or no longer, trials of the search."""
+    roles = [trial.role for trial in result.trials]
+    parts = [f"{roles.count(Role.AUDIT)} stopped and then audited"] if Role.AUDIT in roles else []
+    parts += [f"{roles.count(role)} {text}" for role, text in _BESIDE.items() if role in roles]
+    return f" (among them {', '.join(parts)})" if parts else ""
+
+
+def decision_note(result: SweepResult, story: str = "") -> str:
+    """Return the sweep as Markdown: what won, what it cost, what was stopped and why (for the MLflow parent run).
+
+    Args:
+        result: How the sweep ended.
+        story: Markdown that opens it: the report's first sentences.
+    """
+    # The UI shows the first few lines and folds the rest away.
+    lines = [story, ""] if story else [f"# {result.name}", ""]
     if result.winner is not None:
         lines += [f"**Winner: `{result.winner.name}`** by {result.objective} ({result.mode})", ""]
         lines += ["| score | winner | runner-up | base model |", "|---|---|---|---|"]
@@ -93,12 +125,12 @@ def decision_note(result: SweepResult) -> str:
             for metric, value in result.winner.scores.items()
         ]
         lines.append("")
-    lines += [f"- {line.replace('  ', ': ', 1)}" for line in cost_lines(result)[:3]]
+    lines += [f"- {line.replace('  ', ': ', 1)}" for line in (*certainty_lines(result), *cost_lines(result)[:3])]
     lines += ["", "| trial | outcome | samples | " + result.objective + " | why |", "|---|---|---|---|---|"]
     for trial in result.trials:
         reason = trial.reason.replace("|", "/")
         lines.append(
-            f"| {trial.name} | {trial.outcome.value} | {trial.samples_seen:,} | {number(trial.objective)} | {reason} |"
+            f"| {trial.name} | {outcome_text(trial)} | {trial.samples_seen:,} | {number(trial.objective)} | {reason} |"
         )
     return "\n".join(lines) + "\n"
 

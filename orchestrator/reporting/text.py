@@ -37,3 +37,19 @@ def duration(seconds: float) -> str:
 def gibibytes(amount: float) -> str:
     """Return GiB with a unit that fits."""
     return f"{amount:.2f} GiB" if amount >= 0.1 else f"{amount * 1024:.1f} MiB"
+
+
+def ago(moment: float | None, now: float) -> str:
+    """Return how long ago a Unix time is, in one unit: ``5 s ago``, ``12 min ago``, ``3 h ago``, ``4 days ago``."""
+    if moment is None:
+        return "-"
+    seconds = max(0.0, now - moment)
+    units = ((86400, 2, "days"), (3600, 2, "h"), (60, 2, "min"))
+    size, unit = next(((size, unit) for size, least, unit in units if seconds >= least * size), (1, "s"))
+    return f"{seconds / size:.0f} {unit} ago"
+
+
+def cut(text: str, width: int) -> str:
+    """Return the first line of a text, cut to ``width`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: max(0, width - 1)]}…"

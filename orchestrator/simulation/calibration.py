@@ -44,6 +44,8 @@ class StageScores:
         inside_90: Inside the 90 % band.
         log_score: Mean of the negative logarithm of the probability that the true best was given; less is better.
         even_log_score: The same if all trials were as likely.
+        value_error: Median distance of the expected final value from the true one, as a share of the true one.
+        value_inside: Share of true final values inside their 90 % band; both in the objective's units, of the better half.
     """
 
     share: float
@@ -57,6 +59,8 @@ class StageScores:
     inside_90: float
     log_score: float
     even_log_score: float
+    value_error: float
+    value_inside: float
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,8 @@ def _score_sweep(sweep: RecordedSweep, metric: str, model: ForecastModel) -> Ite
         came = np.zeros(len(said))
         came[int(np.argmin(lesson.targets))] = 1.0
         yield _Scored(sweep.name, index, lesson.panel.share,
-                      _panel_scores(lesson, own_scores(sweep, lesson), mean, deviation, said), said, came)  # fmt: skip
+                      {**_panel_scores(lesson, own_scores(sweep, lesson), mean, deviation, said),
+                       **_value_scores(lesson, model, mean, deviation)}, said, came)  # fmt: skip
 
 
 def _panel_scores(lesson: Lesson, own: Array, mean: Array, deviation: float, said: Array) -> dict[str, float]:
@@ -179,6 +184,19 @@ def _panel_scores(lesson: Lesson, own: Array, mean: Array, deviation: float, sai
     }  # fmt: skip
 
 
+def _value_scores(lesson: Lesson, model: ForecastModel, mean: Array, deviation: float) -> dict[str, float]:
+    known = (mean <= np.median(mean)) & np.isfinite(lesson.finals)
+    if not known.any():
+        return {"value_error": math.nan, "value_inside": math.nan}
+    low, high = model.band(lesson.panel, mean, deviation)
+    finals, apart = lesson.finals[known], np.abs(model.in_units(lesson.panel, mean) - lesson.finals)[known]
+    inside = (low[known] <= finals) & (finals <= high[known])
+    return {
+        "value_error": float(np.median(apart / np.maximum(np.abs(finals), 1e-9))),
+        "value_inside": float(inside.mean()),
+    }
+
+
 def crps_of_standard_normal(error: Array) -> Array:
     """Return the continuous ranked probability score of a standard normal forecast (Gneiting & Raftery 2007, eq. 21)."""
     result: Array = error * (2 * norm.cdf(error) - 1) + 2 * norm.pdf(error) - 1 / math.sqrt(math.pi)
@@ -192,7 +210,8 @@ def _pinball(error: Array, level: float) -> Array:
 
 
 def _stage(scored: Sequence[_Scored]) -> StageScores:
-    means = {name: float(np.mean([score.values[name] for score in scored])) for name in scored[0].values}
+    means = {name: float(np.nanmean([score.values[name] for score in scored])) for name in scored[0].values}
+    means["value_error"] = float(np.nanmedian([score.values["value_error"] for score in scored]))
     gain = _gain(scored)
     share = float(np.mean([score.share for score in scored]))
     return StageScores(share=share, panels=len(scored), **{**means, "gain": gain})  # type: ignore[arg-type]

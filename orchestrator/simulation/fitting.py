@@ -19,7 +19,16 @@ from scipy.optimize import minimize
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from orchestrator.decisions.dynamics import extract
-from orchestrator.decisions.forecast_model import ForecastModel, Numbers, design, line_columns, spread_columns, stage
+from orchestrator.decisions.forecast_model import (
+    Z_90,
+    ForecastModel,
+    Numbers,
+    design,
+    doubt_scale,
+    line_columns,
+    spread_columns,
+    stage,
+)
 from orchestrator.decisions.forecast_panel import (
     Array,
     Panel,
@@ -44,6 +53,9 @@ FARTHEST = 4.0
 
 TREES, SMALLEST_LEAF, COLUMN_SHARE = 60, 20, 0.3
 """Half of the trees split at the best threshold (they rank better), half at random ones (they are smoother)."""
+COVERED = 0.9
+"""Share of the common errors that lie inside the 90 % band of a trial whose place in the cohort is sure."""
+
 FOLDS = 3
 """Groups of sweeps that are left out in turn when the spread is fitted."""
 
@@ -57,6 +69,7 @@ class Lesson:
         metric: Its objective.
         panel: Features.
         targets: Final objectives on the scale of `relative`, shape [trials].
+        finals: Final objectives, infinite where a trial diverged, shape [trials].
         shift: How far the best objective fell to the end, in panel units.
         growth: Logarithm of the unit at the end over the panel's.
     """
@@ -65,6 +78,7 @@ class Lesson:
     metric: str
     panel: Panel
     targets: Array
+    finals: Array
     shift: float
     growth: float
 
@@ -135,7 +149,7 @@ def _lesson(
     best, unit = centre_and_unit(finite)
     targets = relative(np.where(np.isfinite(finals), finals, best + unit * math.sinh(FARTHEST)), best, unit)
     shift, growth = (panel.best - best) / panel.unit, math.log(unit / panel.unit)
-    yield Lesson(sweep.name, metric, panel, np.minimum(targets, FARTHEST), shift, growth)
+    yield Lesson(sweep.name, metric, panel, np.minimum(targets, FARTHEST), finals, shift, growth)
 
 
 def _final(trial: RecordedTrial, metric: str, sign: float) -> float:
@@ -156,8 +170,8 @@ def fit_forecast(taught: Sequence[Lesson]) -> ForecastModel:
     shift = _line(stages, np.array([lesson.shift for lesson in taught]))
     growth = _line(stages, np.array([lesson.growth for lesson in taught]))
     line = _final_line(taught)
-    model = ForecastModel(line, _forest(taught, line), (0.0,) * 6, shift, growth, tuple(sweeps))
-    return replace(model, spread=_spread(taught, sweeps, model))
+    model = ForecastModel(line, _forest(taught, line), (0.0,) * 6, shift, growth, (0.0, 0.0), tuple(sweeps))
+    return replace(model, spread=_spread(taught, sweeps, model), doubt=_doubt(taught, model))
 
 
 def left_out_models(sweeps: Sequence[RecordedSweep]) -> dict[str, ForecastModel]:
@@ -248,6 +262,24 @@ def _likeliest_spread(columns: Array, squares: Array) -> Numbers:
     start = np.zeros(columns.shape[1])
     start[0] = 0.5 * math.log(float(np.mean(squares)) + 1e-6)
     return tuple(minimize(loss, start).x.tolist())
+
+
+def _doubt(taught: Sequence[Lesson], model: ForecastModel) -> Numbers:
+    """Fit how large the error is that all contenders of a panel share, in units of the objective.
+
+    The trees were grown on the same lessons, but they say nothing of the common shift.
+    """
+    stages, errors = [], []
+    for lesson in taught:
+        mean = model.mean(lesson.panel)
+        known = (mean <= np.median(mean)) & np.isfinite(lesson.finals)
+        if known.any():
+            apart = lesson.finals[known] - model.in_units(lesson.panel, mean)[known]
+            stages.append(stage(lesson.panel.share))
+            errors.append(math.log(abs(float(np.median(apart))) / doubt_scale(lesson.panel) + 1e-3))
+    intercept, slope = _line(np.array(stages), np.array(errors))
+    left = np.array(errors) - intercept - slope * np.array(stages)
+    return intercept + float(np.quantile(left, COVERED)) - math.log(Z_90), slope
 
 
 def _line(positions: Array, values: Array) -> tuple[float, float]:

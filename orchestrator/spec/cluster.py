@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from orchestrator.errors import SpecError, nearest
 from orchestrator.spec.complaints import Source, explain, refuse_booleans
+from orchestrator.spec.shipped import shipped_folder
 from orchestrator.spec.yaml_text import read_yaml
 
-PROFILE_FOLDERS = (Path("clusters"), Path(__file__).resolve().parents[2] / "clusters")
+PROFILE_FOLDERS = (Path("clusters"), shipped_folder("clusters"))
 
 
 class ClusterProfile(BaseModel):

@@ -92,12 +92,17 @@ def refuse_booleans(values: Any, annotation: Any, source: Source, path: PathKey 
 
 
 def known_fields(path: PathKey, model: type[BaseModel]) -> list[str]:
-    """Return the field names of the model that sits at a path of a schema."""
-    current: Any = model
+    """Return the field names of the model that sits at a path of a schema; of a union, those of all its members."""
+    current: list[Any] = [model]
     for key in path:
-        annotations = _annotations(current)
-        current = _model_in(annotations.get(str(key), current) if annotations else current)
-    return list(_annotations(current))
+        inner = [_annotations(each).get(str(key), each) if _annotations(each) else each for each in current]
+        current = [found for each in inner for found in _models_in(each)]
+    return list(dict.fromkeys(name for each in current for name in _annotations(each)))
+
+
+def union_tag(name: str) -> str:
+    """Return the tag of a union's member; no key of a sweep file looks like it, so it is left out of paths."""
+    return f"<{name}>"
 
 
 def dotted(path: PathKey) -> str:
@@ -146,13 +151,14 @@ def _annotations(model: Any) -> dict[str, Any]:
 
 def _model_in(annotation: Any) -> Any:
     """Return the model or dataclass inside an annotation such as ``list[Model]`` or ``Model | None``."""
+    return next(iter(_models_in(annotation)), None)
+
+
+def _models_in(annotation: Any) -> list[Any]:
+    """Return all models and dataclasses inside an annotation."""
     if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
-        return annotation
-    for argument in get_args(annotation):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
+        return [annotation]
+    return [found for argument in get_args(annotation) for found in _models_in(argument)]
 
 
 def _leaves(annotation: Any) -> set[Any]:
@@ -164,6 +170,7 @@ def _written_path(location: Sequence[str | int], values: Any) -> PathKey:
     """Drop pydantic's union tags from a location, so that only keys a user wrote (or should write) remain."""
     path: list[str | int] = []
     place: Any = values
+    location = [key for key in location if not (isinstance(key, str) and key.startswith("<"))]
     for index, key in enumerate(location):
         inside = (isinstance(place, Mapping) and key in place) or (
             isinstance(place, Sequence) and not isinstance(place, str) and isinstance(key, int)

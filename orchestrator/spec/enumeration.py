@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from orchestrator.errors import SpecError
 from orchestrator.records import TrialConfig
-from orchestrator.spec.domains import Fixed
-from orchestrator.spec.search_space import SearchSpace, build_config
+from orchestrator.spec.domains import Domain, Fixed
+from orchestrator.spec.search_space import SearchSpace, build_config, read_schedule, read_warmup
 
 
 def grid_configs(space: SearchSpace, samples: int, where: str = "sweep file") -> list[TrialConfig]:
@@ -49,6 +49,29 @@ def count_configs(space: SearchSpace) -> int | None:
             return None
         total += math.prod(size for size in sizes if size is not None)
     return total * space.repeats
+
+
+def holds(space: SearchSpace, config: TrialConfig) -> bool:
+    """Whether a configuration lies in a search space, as a searcher could have drawn it (repeats counted)."""
+    if config.method not in space.method:
+        return False
+    dimensions = space.dimensions(config.method)
+    own = {name.removeprefix("option.") for name in dimensions if name.startswith("option.")}
+    return own == set(config.method_options) and all(
+        _takes(domain, name, config, space.repeats) for name, domain in dimensions.items()
+    )
+
+
+def _takes(domain: Domain, name: str, config: TrialConfig, repeats: int) -> bool:
+    if name == "schedule":
+        return (config.schedule, dict(config.schedule_options)) in [read_schedule(v) for v in domain.grid() or ()]
+    if name == "warmup":
+        return (config.warmup_unit, config.warmup_amount) in [read_warmup(v) for v in domain.grid() or ()]
+    if name == "seed":
+        return any(domain.contains(config.seed - repeat) for repeat in range(repeats))
+    if name.startswith("option."):
+        return domain.contains(config.method_options[name.removeprefix("option.")])
+    return domain.contains(getattr(config, name))
 
 
 def with_repeats(configs: Sequence[TrialConfig], repeats: int) -> Iterator[TrialConfig]:

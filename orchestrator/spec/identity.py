@@ -9,6 +9,9 @@ from typing import Any
 
 from orchestrator.records import TrialConfig
 
+OWN_METHOD = "own"
+"""The method of a sweep with an entrypoint that names none; it goes without saying in names."""
+
 _SHORT = {"weight_decay": "wd", "clip_norm": "clip", "beta1": "b1-", "beta2": "b2-", "epsilon": "eps"}
 
 
@@ -41,7 +44,10 @@ def trial_name(config: TrialConfig, varied: Collection[str] = ()) -> str:
             method, rank, learning rate, effective batch size and seed only these are shown.
     """
     options = {key: value for key, value in config.method_options.items() if key == "r" or f"option.{key}" in varied}
-    parts = [config.method, *(_option(key, options[key]) for key in sorted(options))]
+    parts = [
+        *([] if config.method == OWN_METHOD else [config.method]),
+        *(_option(key, options[key]) for key in sorted(options)),
+    ]
     parts += [f"lr{short_number(config.learning_rate)}", f"ebs{config.effective_batch_size}"]
     if "schedule" in varied:
         parts.append(config.schedule)

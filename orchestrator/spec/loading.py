@@ -10,27 +10,36 @@ from pydantic import ValidationError
 
 from orchestrator.errors import SpecError
 from orchestrator.spec.complaints import Source, explain, refuse_booleans
+from orchestrator.spec.own_training import beside
+from orchestrator.spec.shipped import nearest_sweep, sweep_file
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.yaml_text import PathKey, read_value, read_yaml
 
 # Sections that a file may give as a single word, and the field which that word stands for.
-_SHORT_FORMS = {"model": "path", "objective": "metric", "searcher": "kind"}
+_SHORT_FORMS = {"entrypoint": "function", "model": "path", "objective": "metric", "searcher": "kind"}
 
 
 def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
     """Read and check a sweep file.
 
     Args:
-        path: YAML file.
+        path: YAML file, or the name of one that comes with the package (``quickstart``).
         overrides: ``dotted.key=value`` texts; values are read as YAML.
 
     Raises:
         SpecError: With file, line, field, value, rule and mend of the first problem.
     """
-    file = Path(path)
+    file = sweep_file(path)
+    if not file.exists() and len(Path(path).parts) == 1 and (hint := nearest_sweep(path)):
+        raise SpecError(
+            str(file), rule="there is no such file, and no sweep file of that name comes with the package", mend=hint
+        )
     values, lines = read_yaml(file)
     overridden = {apply_override(values, text) for text in overrides}
-    return parse_sweep(values, str(file), lines, overridden)
+    spec = parse_sweep(values, str(file), lines, overridden)
+    if spec.entrypoint is None:
+        return spec
+    return spec.model_copy(update={"entrypoint": beside(spec.entrypoint, file)})
 
 
 def parse_sweep(

@@ -41,7 +41,7 @@ def _wrap_mapping(value: Any) -> Any:
     return value
 
 
-def _method_table(value: Any) -> Any:
+def method_table(value: Any) -> Any:
     """Let ``method: full`` and ``method: [full, lora]`` stand for the mapping with empty bodies."""
     if isinstance(value, str):
         return {value: {}}
@@ -62,7 +62,7 @@ _RECORD_SCHEMA: dict[str, Any] = {
 RecordDomain = Annotated[DomainField, BeforeValidator(_wrap_mapping), WithJsonSchema(_RECORD_SCHEMA)]
 MethodTable = Annotated[
     dict[str, dict[str, DomainField]],
-    BeforeValidator(_method_table, json_schema_input_type=str | list[str] | dict[str, dict[str, DomainField] | None]),
+    BeforeValidator(method_table, json_schema_input_type=str | list[str] | dict[str, dict[str, DomainField] | None]),
 ]
 
 
@@ -120,7 +120,7 @@ class SearchSpace(BaseModel):
     @field_validator("learning_rate")
     @classmethod
     def _learning_rates(cls, domain: Domain) -> Domain:
-        return _check_learning_rates(domain)
+        return check_learning_rates(domain)
 
     @field_validator("beta1", "beta2")
     @classmethod
@@ -182,7 +182,7 @@ class SearchSpace(BaseModel):
             return self
         for name in self.method:
             low, high = default_learning_rate_range(name)
-            field = f"method.{name}.learning_rate" if _own_learning_rate(self.method[name]) else "learning_rate"
+            field = f"method.{name}.learning_rate" if own_learning_rate(self.method[name]) else "learning_rate"
             for value in _members(self.learning_rate_of(name)):
                 if not low / LEARNING_RATE_SLACK <= value <= high * LEARNING_RATE_SLACK:
                     raise SpecError(
@@ -193,7 +193,7 @@ class SearchSpace(BaseModel):
 
     def learning_rate_of(self, method: str) -> Domain:
         """Return the domain of a method's learning rate: its own, else the shared one, else the method's default."""
-        for domain in (_own_learning_rate(self.method[method]), self.learning_rate):
+        for domain in (own_learning_rate(self.method[method]), self.learning_rate):
             if domain is not None and domain != Fixed("auto"):
                 return domain
         low, high = default_learning_rate_range(method)
@@ -302,7 +302,8 @@ def _members(domain: Domain) -> Iterable[Any]:
     return domain.grid()
 
 
-def _own_learning_rate(body: Mapping[str, Domain]) -> Domain | None:
+def own_learning_rate(body: Mapping[str, Domain]) -> Domain | None:
+    """Return the learning rate that a method's body names; None where it names none or ``auto``."""
     domain = body.get("learning_rate")
     return None if domain == Fixed("auto") else domain
 
@@ -320,12 +321,17 @@ def _check_method(name: str, body: Mapping[str, Domain]) -> None:
     own = body.get("learning_rate")
     if own is not None:
         try:
-            _check_learning_rates(own)
+            check_learning_rates(own)
         except ValueError as error:
             raise SpecError("", f"{name}.learning_rate", own.to_yaml(), str(error)) from None
 
 
-def _check_learning_rates(domain: Domain) -> Domain:
+def check_learning_rates(domain: Domain) -> Domain:
+    """Return a domain of learning rates.
+
+    Raises:
+        ValueError: If a value is neither a number above 0 nor ``auto`` alone.
+    """
     if domain == Fixed("auto"):
         return domain
     return _check_members("learning_rate", domain, lambda v: _real(v) and v > 0, "a number > 0, or auto alone")

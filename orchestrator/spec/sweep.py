@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from orchestrator.errors import SpecError, nearest
-from orchestrator.settings import DataSettings, EvaluationSet, ModelSettings, TrainingSettings, TrialSetup
+from orchestrator.settings import (
+    DataSettings,
+    EntrypointSettings,
+    EvaluationSet,
+    ModelSettings,
+    TrainingSettings,
+    TrialSetup,
+)
+from orchestrator.spec.closed import Closed
 from orchestrator.spec.identity import digest
-from orchestrator.spec.search_space import SearchSpace
+from orchestrator.spec.own_search_space import AnySearchSpace
+from orchestrator.spec.own_training import REPLACED, check_own_training, with_own_space
+from orchestrator.spec.stopping import StoppingSpec, WinnerSpec
 
 SearcherKind = Literal["grid", "random", "sobol", "tpe", "gp", "nsga2"]
-
-
-class Closed(BaseModel):
-    """Base of all models here: immutable, and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _as_path(value: Any) -> Any:
@@ -27,6 +31,10 @@ def _as_path(value: Any) -> Any:
 
 def _as_kind(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
+
+
+def _as_function(value: Any) -> Any:
+    return {"function": value} if isinstance(value, str) else value
 
 
 def _as_metric(value: Any) -> Any:
@@ -115,98 +123,6 @@ class Budget(Closed):
         return self
 
 
-class DivergenceSpec(Closed):
-    """Stop trials that blow up; checked after every optimizer step."""
-
-    enabled: bool = Field(default=True, description="Whether the rule runs.")
-    loss_margin: float = Field(
-        default=1.5,
-        gt=0,
-        description="Stop when the smoothed loss is this many nats above its start, and at least 1.25 times it.",
-    )
-    grad_norm_factor: float = Field(
-        default=100.0, gt=1, description="Stop when the gradient norm stays this many times above its running median."
-    )
-
-
-class RungsSpec(Closed):
-    """Successive halving on the objective's own held-out metric, in samples seen, within cohorts."""
-
-    enabled: bool = Field(default=True, description="Whether the rule runs.")
-    reduction_factor: float = Field(
-        default=2.0, gt=1, description="One in this many trials passes each rung, where the forecast is off."
-    )
-    levels: list[float] = Field(
-        default_factory=list,
-        description="Milestones that are rungs, as shares of the budget; default: all but the last.",
-    )
-    quota_per_method: int = Field(
-        default=1, ge=0, description="Trials every method keeps at a rung until its best learning rate is bracketed."
-    )
-    cohort: Literal["sweep", "family", "method"] = Field(
-        default="sweep",
-        description="Trials compared with each other: all, those of one method family, or of one method. Held-out "
-        "metrics compare across methods, so sweep is the default.",
-    )
-
-    @field_validator("levels")
-    @classmethod
-    def _shares(cls, levels: list[float]) -> list[float]:
-        if any(not 0 < level < 1 for level in levels):
-            raise ValueError(f"rung levels are shares of the budget between 0 and 1 (exclusive), got {levels}")
-        return levels
-
-
-class ForecastSpec(Closed):
-    """Compare trials by their expected final objective: those go on that may still end best."""
-
-    enabled: bool = Field(
-        default=True,
-        description="Whether the forecast compares trials at the rungs; else the rungs' fixed reduction_factor does.",
-    )
-    miss: float = Field(
-        default=0.05,
-        gt=0,
-        lt=1,
-        description="Tolerated probability, at each milestone, that the best trial is not among those that go on.",
-    )
-    tolerance: float = Field(
-        default=0.0,
-        ge=0,
-        description="Tolerated regret in units of the objective: a trial that ends this close to the best counts as the best.",
-    )
-    weights: str | None = Field(
-        default=None,
-        description="Weights fitted on your own sweeps (orchestrate fit-forecast); default: the shipped ones.",
-    )
-
-
-class EarlyDynamicsSpec(Closed):
-    """The rule of arXiv 2412.13337: lower gradient norm and higher training loss early mark the better model."""
-
-    enabled: bool = Field(
-        default=False,
-        description="Whether the rule runs. Off by default: for in-distribution objectives its loss half has the "
-        "opposite sign (docs/stopping.md).",
-    )
-    share: float = Field(default=0.25, gt=0, le=1, description="Judge trials at the first milestone past this share.")
-    drop: float = Field(default=0.25, gt=0, lt=1, description="Share of the cohort that the rule may stop.")
-    min_cohort: int = Field(default=4, ge=2, description="Smallest cohort in which the rule judges.")
-
-
-class StoppingSpec(Closed):
-    """Which rules may stop a trial before its end, in the order they are asked."""
-
-    divergence: DivergenceSpec = Field(default_factory=DivergenceSpec, description="Blow-ups.")
-    rungs: RungsSpec = Field(
-        default_factory=RungsSpec, description="Where and among whom trials are compared; successive halving."
-    )
-    forecast: ForecastSpec = Field(
-        default_factory=ForecastSpec, description="Compares trials at the rungs by what they are expected to end at."
-    )
-    early_dynamics: EarlyDynamicsSpec = Field(default_factory=EarlyDynamicsSpec, description="The paper's rule.")
-
-
 class Resources(Closed):
     """What one trial takes, and how many run at once."""
 
@@ -225,14 +141,20 @@ class TrackingSpec(Closed):
 
 
 class SweepSpec(Closed):
-    """One sweep: a base model, data, a search space, and how to search it."""
+    """One sweep: a base model and data, or training of your own, a search space, and how to search it."""
 
     name: str = Field(description="Name; also its folder in the storage.", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     description: str = Field(default="", description="Free text, shown in MLflow.")
+    entrypoint: Annotated[
+        EntrypointSettings | None,
+        BeforeValidator(_as_function, json_schema_input_type=str | EntrypointSettings | None),
+    ] = Field(default=None, description="Training of your own (`FILE.py:FUNCTION` is enough); excludes model, data, evaluation and training.")  # fmt: skip
     model: Annotated[ModelSettings, BeforeValidator(_as_path, json_schema_input_type=str | ModelSettings)] = Field(
-        description="Base model (a path is enough)."
+        default=ModelSettings(""), description="Base model (a path is enough); required without an entrypoint."
     )
-    data: DataSettings = Field(description="Training data.")
+    data: DataSettings = Field(
+        default_factory=DataSettings, description="Training data; required without an entrypoint."
+    )
     evaluation: list[EvaluationSet] = Field(
         default_factory=lambda: [EvaluationSet(name="eval")], description="Named evaluation sets."
     )
@@ -242,7 +164,7 @@ class SweepSpec(Closed):
             description="What best means (a metric name is enough; then lower is better).",
         )
     )
-    search_space: SearchSpace = Field(description="What is searched.")
+    search_space: AnySearchSpace = Field(description="What is searched.")
     searcher: Annotated[SearcherSpec, BeforeValidator(_as_kind, json_schema_input_type=SearcherKind | SearcherSpec)] = (
         Field(default_factory=SearcherSpec, description="How configurations are proposed (a kind is enough).")
     )
@@ -252,11 +174,19 @@ class SweepSpec(Closed):
         description="Shares of the budget at which a trial is evaluated, saved and judged.",
     )
     stopping: StoppingSpec = Field(default_factory=StoppingSpec, description="Rules that stop trials early.")
+    winner: WinnerSpec = Field(
+        default_factory=WinnerSpec, description="Repeats of the best recipes, to tell the winner from noise."
+    )
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="How every trial trains.")
     resources: Resources = Field(default_factory=Resources, description="What one trial takes.")
     cluster: str = Field(default="local", description="Cluster profile: local, existing, or a file.")
     tracking: TrackingSpec = Field(default_factory=TrackingSpec, description="Where runs are recorded.")
     storage: str = Field(default="runs", description="Folder for journals, checkpoints and the default MLflow store.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_search_space(cls, values: Any) -> Any:
+        return with_own_space(values)
 
     @field_validator("milestones")
     @classmethod
@@ -278,8 +208,12 @@ class SweepSpec(Closed):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> SweepSpec:
-        self._check_metrics()
-        self._check_data()
+        if self.entrypoint is not None:
+            check_own_training(self, self.model_fields_set)
+        else:
+            self._check_metrics()
+            self._check_data()
+            self._check_late_objective()
         self._check_rungs()
         return self
 
@@ -294,6 +228,10 @@ class SweepSpec(Closed):
                     raise SpecError("", place, metric, "no evaluation set gives this metric", mend)
 
     def _check_data(self) -> None:
+        for section in ("model", "data"):
+            if section not in self.model_fields_set:
+                raise SpecError("", section, None, "this field is required",
+                                "or train with code of your own: entrypoint: my_script.py:train")  # fmt: skip
         if not self.data.train and not self.data.phases:
             raise SpecError("", "data.train", None, "the training data is missing",
                             "give a file, folder, hub id or testbed:sft")  # fmt: skip
@@ -307,11 +245,13 @@ class SweepSpec(Closed):
             raise SpecError("", "data.phases", None, "data_strategy phased needs at least two phases")
 
     def _check_rungs(self) -> None:
-        rungs = self.stopping.rungs
-        for index, level in enumerate(rungs.levels):
+        for index, level in enumerate(self.stopping.rungs.levels):
             if level not in self.milestones:
                 raise SpecError("", f"stopping.rungs.levels.{index}", level,
                                 f"a rung must be one of the milestones {self.milestones}")  # fmt: skip
+
+    def _check_late_objective(self) -> None:
+        rungs = self.stopping.rungs
         late = {f"{entry.name}/" for entry in self.evaluation if entry.when == "end"}
         for metric in self.objective.weights:
             judged_late = any(metric.startswith(prefix) for prefix in late)
@@ -327,9 +267,17 @@ class SweepSpec(Closed):
 
     @property
     def metrics(self) -> list[str]:
-        """Names of all metrics that the evaluation sets give."""
+        """Names of all metrics that the evaluation sets give; of an entrypoint's, those that the sweep judges by."""
+        if self.entrypoint is not None:
+            return list(self.judged_metrics)
         by_kind = {"loss": ("loss",), "exact_match": ("exact_match",), "text_loss": ("loss", "forgetting")}
         return [f"{entry.name}/{suffix}" for entry in self.evaluation for suffix in by_kind[entry.kind]]
+
+    @property
+    def judged_metrics(self) -> tuple[str, ...]:
+        """Metrics of all objectives and constraints."""
+        named = [(*spec.weights, *(bound.metric for bound in spec.constraints)) for _, spec in self._objectives()]
+        return tuple(dict.fromkeys(name for names in named for name in names))
 
     @property
     def trial_setup(self) -> TrialSetup:
@@ -337,12 +285,18 @@ class SweepSpec(Closed):
         return TrialSetup(self.model, self.data, tuple(self.evaluation), self.training)
 
     def content(self) -> dict[str, Any]:
-        """Return what defines the sweep: everything but where it runs, is stored and tracked."""
+        """Return what defines the sweep: everything but where it runs, is stored and tracked, and `after_search`."""
         values = self.model_dump(mode="json")
-        for place in ("resources", "cluster", "tracking", "storage", "description"):
+        for place in ("resources", "cluster", "tracking", "storage", "description", "winner"):
             values.pop(place)
         values["budget"].pop("wall_minutes")
-        return values
+        values["stopping"].pop("audit")
+        return _with_entrypoint(values)
+
+    @property
+    def after_search(self) -> dict[str, Any]:
+        """What follows the search and leaves it as it is, so that it may change when a finished sweep is run again."""
+        return {"stopping": {"audit": self.stopping.audit}, "winner": self.winner.model_dump(mode="json")}
 
     @property
     def digest(self) -> str:
@@ -352,4 +306,14 @@ class SweepSpec(Closed):
 
 def resolved(spec: SweepSpec) -> Mapping[str, Any]:
     """Return the sweep with every default filled in, ready to be written as YAML or JSON."""
-    return spec.model_dump(mode="json")
+    values = spec.model_dump(mode="json")
+    return values if spec.entrypoint is None else {k: v for k, v in values.items() if k not in REPLACED}
+
+
+def _with_entrypoint(content: dict[str, Any]) -> dict[str, Any]:
+    """Return content without what an entrypoint replaces, and without where and how patiently its code runs."""
+    entrypoint = content.pop("entrypoint")
+    if entrypoint is None:
+        return content
+    defining = {key: entrypoint[key] for key in ("function", "command", "inputs")}
+    return {**{key: value for key, value in content.items() if key not in REPLACED}, "entrypoint": defining}

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from orchestrator.tracking.asked import ActionDesk
 from orchestrator.tracking.events import Event, Sink, SinkError
 from orchestrator.tracking.outbox import Acknowledged, Outbox
 
@@ -15,6 +16,8 @@ BATCH_BYTES = 1 << 20
 POLL_SECONDS = 0.5
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
+ASK_SECONDS = 10.0
+"""How often the store is asked for actions that users set as tags."""
 
 
 class Delivery:
@@ -37,6 +40,8 @@ class Delivery:
         self._ending_at = float("inf")
         self.last_error = ""
         self.rejected = 0
+        self.desk = ActionDesk()
+        self._asked_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="tracking-delivery", daemon=True)
         self._thread.start()
 
@@ -93,6 +98,8 @@ class Delivery:
         while not self._stop.is_set():
             try:
                 delivered = self._deliver_once()
+                if not delivered:
+                    self._ask_for_actions()
             except (SinkError, OSError) as error:
                 self.last_error = " ".join(str(error).split())[:300]
                 # New events do not wake it (a store that is away is not asked at each of them); a flush does.
@@ -125,6 +132,16 @@ class Delivery:
             self._progress.notify_all()
         self.last_error = ""
         return True
+
+    def _ask_for_actions(self) -> None:
+        """Take in what users set as tags, once all their earlier answers are in the store."""
+        if time.monotonic() - self._asked_at < ASK_SECONDS:
+            return
+        answered = self.desk.answered
+        if self._outbox.size > self._state.offset:
+            return
+        self.desk.put(self._connected().asked(), answered)
+        self._asked_at = time.monotonic()
 
     def _connected(self) -> Sink:
         if self._sink is None:

@@ -23,7 +23,7 @@ from orchestrator.tracking.naming import (
     ending_tags,
 )
 from orchestrator.tracking.series import Series, plain, signal_series
-from orchestrator.tracking.tracker import DatasetInfo, SweepInfo, SweepOutcome, TrackerHealth, TrialInfo
+from orchestrator.tracking.tracker import ACTION_TAG, DatasetInfo, SweepInfo, SweepOutcome, TrackerHealth, TrialInfo
 from orchestrator.tracking.views import EXPERIMENT_NOTE_LIMIT, experiment_tags
 
 METRICS_PER_TRIAL = 15
@@ -63,6 +63,7 @@ class EventTracker:
         self._trained: dict[str, int] = {}
         self._open: set[str] = set()
         self._ended: set[str] = set()
+        self._begun_again: dict[str, int] = {}
         self._drawn: dict[str, set[str]] = {}
         self._undrawn: set[str] = set()
         self._decisions: list[Mapping[str, Any]] = []
@@ -98,10 +99,17 @@ class EventTracker:
 
     def mark_winner(self, trial_id: str, reason: str) -> None:
         """See `Tracker.mark_winner`."""
+        self._unmark(self._last_tags.get(SWEEP, {}).get("winner.trial", trial_id), trial_id)
         name = self._names.get(trial_id, trial_id)
         tags = {"winner": "true", "winner.reason": reason, "verdict": f"★ winner: {reason}"}
         self._record_tags(trial_id, clean_tags(tags), f"★ {name}")
         self._record_tags(SWEEP, clean_tags({"winner": name, "winner.trial": trial_id, "winner.reason": reason}))
+
+    def _unmark(self, former: str, winner: str) -> None:
+        """Take the star from a former winner (repeats of the best recipes may choose another)."""
+        if former != winner:
+            told = f"was the winner until the repeats; now {self._names.get(winner, winner)} is"
+            self._record_tags(former, {"winner": "false", "verdict": told}, self._names.get(former, former))
 
     def log_text_artifact(self, path: str, text: str) -> None:
         """See `Tracker.log_text_artifact`."""
@@ -129,12 +137,13 @@ class EventTracker:
     def start_trial(self, info: TrialInfo) -> None:
         """See `Tracker.start_trial`."""
         with self._lock:
-            if info.trial_id in self._ended:
+            again = info.begun_again
+            if info.trial_id in self._ended and again <= self._begun_again.get(info.trial_id, 0):
                 return
             self._names[info.trial_id] = info.name
             self._lengths[info.trial_id] = (info.total_samples, info.effective_batch_size)
-            tags = {"orchestrate.trial_id": info.trial_id, "outcome": "running", **info.tags}
-            self._open_run(info.trial_id, info.name, info.params, tags, info.datasets)
+            tags = {"orchestrate.trial_id": info.trial_id, "outcome": "running", "role": info.role.value, **info.tags}
+            self._open_run(info.trial_id, info.name, info.params, tags, info.datasets, again=again)
 
     def log_signals(self, trial_id: str, signals: Sequence[TrainingSignal]) -> None:
         """See `Tracker.log_signals`."""
@@ -163,7 +172,8 @@ class EventTracker:
     def log_decision(self, decision: Decision) -> None:
         """See `Tracker.log_decision`."""
         told = f"{decision.action.value} at {decision.samples_seen} samples by {decision.rule}: {decision.reason}"
-        body = {"tags": clean_tags({"verdict": told}), "decision": asdict(decision)}
+        tags = clean_tags({"verdict": told, "samples_seen": decision.samples_seen})
+        body = {"tags": tags, "decision": asdict(decision)}
         key = f"decision:{decision.trial_id}:{decision.samples_seen}:{decision.rule}:{decision.action.value}"
         self._record(EventKind.TAGS, decision.trial_id, body, (key,))
         forecast = {metric: decision.evidence[name] for name, metric in _FORECAST.items() if name in decision.evidence}
@@ -189,7 +199,12 @@ class EventTracker:
                 self.log_scores(trial_id, samples_seen, scores)
             tags = ending_tags(outcome, samples_seen, decision, failure)
             name = ending_name(self._names.get(trial_id, trial_id), outcome, samples_seen)
-            self._close_run(trial_id, _STATUS[outcome], tags, f"close:{trial_id}", name)
+            self._close_run(trial_id, _STATUS[outcome], tags, self._ending_key(trial_id), name)
+
+    def answer_action(self, trial_id: str, text: str) -> None:
+        """See `Tracker.answer_action`; also the same answer as before is told, since the user's text stands in its place."""
+        with self._lock:
+            self._record(EventKind.TAGS, trial_id, {"tags": clean_tags({ACTION_TAG: text}), "experiment": {}})
 
     @property
     def health(self) -> TrackerHealth:
@@ -216,6 +231,7 @@ class EventTracker:
         tags: Mapping[str, str],
         datasets: Sequence[DatasetInfo],
         experiment: Mapping[str, str] | None = None,
+        again: int = 0,
     ) -> None:
         body = {
             "name": cut(name, 250),
@@ -223,14 +239,19 @@ class EventTracker:
             "tags": clean_tags(tags),
             "datasets": [{**asdict(dataset), "digest": dataset.digest[:DIGEST_LIMIT]} for dataset in datasets],
             "experiment": dict(experiment or {}),
+            "again": again,
         }
-        self._record(EventKind.OPEN, run, body, (f"open:{run}:s{self._session}",))
+        self._record(EventKind.OPEN, run, body, (f"open:{run}:s{self._session}{_nth(again)}",))
 
     def _close_run(self, run: str, status: str, tags: Mapping[str, str], key: str, name: str | None = None) -> None:
         body: dict[str, Any] = {"status": status, "tags": dict(tags)}
         if name is not None:
             body["name"] = cut(name, 250)
         self._record(EventKind.CLOSE, run, body, (key,))
+
+    def _ending_key(self, run: str) -> str:
+        """Return the key of the event that ends a trial's run; one that was begun again ends a second time."""
+        return f"close:{run}{_nth(self._begun_again.get(run, 0))}"
 
     def _record_values(self, run: str, step: int, values: Mapping[str, float]) -> None:
         now = _now_ms()
@@ -274,11 +295,14 @@ class EventTracker:
         if event.kind is EventKind.OPEN:
             self._names.setdefault(run, body["name"])
             self._open.update({run} - {SWEEP})
+            if body.get("again", 0) > self._begun_again.get(run, 0):
+                self._begun_again[run] = body["again"]
+                self._ended.discard(run)
         elif event.kind is EventKind.METRICS:
             self._drawn.setdefault(run, set()).update(body["series"])
             if event.keys and event.keys[0].startswith("signals:"):
                 self._trained[run] = int(event.keys[0].rpartition(":")[2])
-        elif event.kind is EventKind.CLOSE and event.keys == (f"close:{run}",):
+        elif event.kind is EventKind.CLOSE and event.keys == (self._ending_key(run),):
             self._ended.add(run)
         elif event.kind is EventKind.TEXT:
             self._last_texts[body["path"]] = hashlib.sha256(body["text"].encode()).hexdigest()
@@ -313,6 +337,10 @@ def _check_ending(trial_id: str, outcome: Outcome, decision: Decision | None, fa
         raise ValueError(f"trial {trial_id} ended as {outcome.value!r}: the decision that says why is missing")
     if outcome is Outcome.FAILED and not failure.strip():
         raise ValueError(f"trial {trial_id} ended as 'failed': the text that says why is missing")
+
+
+def _nth(again: int) -> str:
+    return f":again{again}" if again else ""
 
 
 def _now_ms() -> int:

@@ -100,6 +100,13 @@ class Sink(Protocol):
             SinkError: If not all of them could be applied; some may have been.
         """
 
+    def asked(self) -> Mapping[str, str]:
+        """Return what users ask by the tag `orchestrate.action`, by run key; answered ones are left out.
+
+        Raises:
+            SinkError: If the store cannot be asked.
+        """
+
     @property
     def run_ids(self) -> Mapping[str, str]:
         """Ids that the store gave to runs, by run key."""

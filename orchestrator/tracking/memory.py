@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from orchestrator.tracking.asked import ActionDesk
 from orchestrator.tracking.event_tracker import EventTracker
 from orchestrator.tracking.events import SWEEP, Event, EventKind
+from orchestrator.tracking.tracker import ACTION_TAG, ANSWERS, AskedAction
 
 
 @dataclass(slots=True)
 class MemoryRun:
-    """One run as a store would show it. ``metrics`` maps a key to (step, timestamp in ms, value) rows."""
+    """One run as a store would show it.
+
+    ``metrics`` maps a key to (step, timestamp in ms, value) rows, ``artifacts`` a path to the file's text.
+    """
 
     name: str = ""
     status: str = "RUNNING"
@@ -45,6 +51,11 @@ class MemorySink:
         for event in events:
             self._apply(self.runs.setdefault(event.run, MemoryRun()), event)
 
+    def asked(self) -> Mapping[str, str]:
+        """See `Sink.asked`."""
+        asked = {key: run.tags[ACTION_TAG] for key, run in self.runs.items() if ACTION_TAG in run.tags}
+        return {key: text for key, text in asked.items() if not text.startswith(ANSWERS)}
+
     def close(self) -> None:
         """Nothing to let go of."""
 
@@ -59,7 +70,9 @@ class MemorySink:
         elif event.kind is EventKind.TEXT:
             run.artifacts[body["path"]] = body["text"]
         elif event.kind is EventKind.FILE:
-            run.artifacts[body["file"]] = body["folder"]
+            file = Path(body["file"])
+            if file.is_file():
+                run.artifacts[(Path(body["folder"]) / file.name).as_posix()] = file.read_text(errors="replace")
         else:
             run.name = body.get("name", run.name)
             run.tags |= body["tags"]
@@ -76,6 +89,7 @@ class MemoryTracker(EventTracker):
     def __init__(self, sink: MemorySink | None = None) -> None:
         super().__init__()
         self._sink = sink or MemorySink()
+        self._desk = ActionDesk()
 
     @property
     def runs(self) -> dict[str, MemoryRun]:
@@ -91,6 +105,16 @@ class MemoryTracker(EventTracker):
     def experiment_id(self) -> str:
         """See `Tracker.experiment_id`."""
         return self._sink.experiment_id
+
+    def asked_actions(self) -> Sequence[AskedAction]:
+        """See `Tracker.asked_actions`."""
+        new = self._desk.sort(self._sink.asked(), self._desk.answered)
+        return [AskedAction(run, text) for run, text in new]
+
+    def answer_action(self, trial_id: str, text: str) -> None:
+        """See `Tracker.answer_action`."""
+        super().answer_action(trial_id, text)
+        self._desk.answer(trial_id)
 
     def flush(self, timeout_seconds: float) -> bool:
         """Nothing waits."""

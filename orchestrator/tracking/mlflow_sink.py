@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.tracking.events import SWEEP, Event, EventKind, SinkError
+from orchestrator.tracking.naming import clean_key
 from orchestrator.tracking.sqlite_store import database_file, tune_connections
+from orchestrator.tracking.tracker import ACTION_TAG, ANSWERS
 
 METRICS_PER_CALL = 1000
 """MLflow's limit of entities in one ``log_batch``; fewer per call costs speed (one transaction each)."""
@@ -88,8 +91,8 @@ class MlflowSink:
 
     def open(self, known_run_ids: Mapping[str, str]) -> bool:
         """See `Sink.open`. Takes seconds: the import, and the tables of a new SQLite store."""
-        with _told():
-            self._client = _client(self._uri)
+        with told():
+            self._client = open_client(self._uri)
             self._experiment_id = self._find_or_make_experiment()
             self._look_up_runs()
             self._close_abandoned_runs()
@@ -97,7 +100,7 @@ class MlflowSink:
 
     def deliver(self, events: Sequence[Event]) -> None:
         """See `Sink.deliver`."""
-        with _told():
+        with told():
             if self._unsure:
                 self._look_up_runs()
             changes: dict[str, _Changes] = {}
@@ -107,6 +110,14 @@ class MlflowSink:
                 self._write(self._run_ids[run], wanted)
                 for key, value in wanted.experiment.items():
                     self._client.set_experiment_tag(self._experiment_id, key, value)
+
+    def asked(self) -> Mapping[str, str]:
+        """See `Sink.asked`."""
+        query = f"tags.`{SWEEP_ID_TAG}` = '{self._sweep_id}' AND tags.`{ACTION_TAG}` LIKE '%'"
+        with told():
+            runs = list(self._search(query))
+        asked = {run.data.tags.get(TRIAL_ID_TAG, SWEEP): run.data.tags[ACTION_TAG] for run in runs}
+        return {run: text for run, text in asked.items() if not text.startswith(ANSWERS)}
 
     def close(self) -> None:
         """See `Sink.close`."""
@@ -205,7 +216,8 @@ class MlflowSink:
         self._client.log_artifact(run_id, event.body["file"], event.body["folder"] or None)
 
 
-def _client(uri: str) -> Any:
+def open_client(uri: str) -> Any:
+    """Return a quiet ``MlflowClient`` of a store; takes seconds, for the import."""
     for key, value in _SETTINGS.items():
         os.environ.setdefault(key, value)
     # MLflow tells about each migration of a new store; alembic as well.
@@ -252,7 +264,7 @@ def _dataset_input(dataset: Mapping[str, Any]) -> Any:
     return DatasetInput(dataset=described, tags=[InputTag("mlflow.data.context", dataset["context"])])
 
 
-class _told:
+class told:
     """Turn what MLflow raises into `SinkError`, and say whether a retry may help."""
 
     def __enter__(self) -> None: ...
@@ -265,3 +277,44 @@ class _told:
         known = bool(code) or isinstance(error, OSError)
         permanent = code in _PERMANENT or not known
         raise SinkError(f"{type(error).__name__}: {error}", permanent=permanent) from error
+
+
+def write_mlflow_model(checkpoint: Path, to: Path, model_id: str, metadata: Mapping[str, str]) -> None:
+    """Write a Hugging Face folder as an MLflow model (text in, text out) with its signature.
+
+    Args:
+        checkpoint: Folder of a whole model with its tokenizer.
+        to: Folder that does not exist.
+        model_id: Id of the LoggedModel that it becomes.
+        metadata: Kept with the model.
+    """
+    import mlflow.transformers
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    text = Schema([ColSpec(DataType.string)])
+    # Given the folder instead, MLflow 3.17 fails on the task names of transformers 5.
+    parts = {
+        "model": AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto"),
+        "tokenizer": AutoTokenizer.from_pretrained(checkpoint),
+    }
+    mlflow.transformers.save_model(
+        parts,
+        str(to),
+        task="text-generation",
+        signature=ModelSignature(inputs=text, outputs=text),
+        mlflow_model=Model(model_id=model_id),
+        metadata=dict(metadata),
+        # Left open, they would be found by loading the model once more in another process.
+        pip_requirements=["mlflow", "transformers", "torch", "accelerate"],
+    )
+
+
+def log_model_scores(client: Any, run_id: str, model_id: str, scores: Mapping[str, float], step: int) -> None:
+    """Attach scores at ``step`` samples seen to a LoggedModel; in the run they repeat the points that stand there."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(clean_key(key), value, now, step, model_id=model_id) for key, value in scores.items()]
+    client.log_batch(run_id, metrics, synchronous=True)

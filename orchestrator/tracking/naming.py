@@ -7,24 +7,29 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.records import Decision, Outcome, Scalar, TrialConfig
+from orchestrator.records import Decision, Outcome, Role, Scalar, TrialConfig
+from orchestrator.spec.identity import OWN_METHOD
 
 TAG_VALUE_LIMIT = 8000
 PARAM_VALUE_LIMIT = 6000
 KEY_LIMIT = 250
 DIGEST_LIMIT = 36
+BESIDE_THE_SEARCH = frozenset(role.value for role in Role) - {Role.SEARCH.value}
+"""Rules that train a trial to its end for another reason than the search's."""
+
 _ODD = re.compile(r"[^/\w.\- ]", re.ASCII)
 
 
 def config_params(config: TrialConfig) -> dict[str, Scalar]:
-    """Flatten a configuration; options appear as ``METHOD.option`` and ``schedule.option``."""
+    """Flatten a configuration; options appear as ``METHOD.option`` and ``schedule.option``, free ones by their name."""
     flat: dict[str, Scalar] = {}
     for key, value in config.as_dict().items():
         prefix = {"method_options": config.method, "schedule_options": "schedule"}.get(key)
         if prefix is None:
             flat[key] = value
         else:
-            flat.update({f"{prefix}.{name}": _scalar(option) for name, option in value.items()})
+            place = "" if prefix == OWN_METHOD else f"{prefix}."
+            flat.update({f"{place}{name}": _scalar(option) for name, option in value.items()})
     return flat
 
 
@@ -39,7 +44,8 @@ def clean_key(key: str) -> str:
     doubled paths, at most 250 characters.
     """
     cleaned = posixpath.normpath(_ODD.sub("_", key).strip("/ ") or "unnamed")
-    return cleaned.replace("../", "").removeprefix("..")[:KEY_LIMIT] or "unnamed"
+    kept = cleaned.replace("../", "").removeprefix("..")[:KEY_LIMIT]
+    return "unnamed" if kept in {"", "."} else kept
 
 
 def cut(text: str, limit: int = TAG_VALUE_LIMIT) -> str:
@@ -69,6 +75,8 @@ def ending_tags(outcome: Outcome, samples_seen: int, decision: Decision | None, 
             "stop.cohort": decision.cohort,
         }
         verdict = f"{verdict} by {decision.rule}: {decision.reason}"
+    elif decision is not None and decision.rule in BESIDE_THE_SEARCH:
+        verdict = f"{verdict}: {decision.reason}"
     if failure:
         tags["failure"] = failure
         verdict = f"{verdict}: {failure}"

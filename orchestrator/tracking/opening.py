@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import urllib.error
-import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -74,6 +72,10 @@ def check_tracking_uri(uri: str) -> None:
 
 
 def _check_server(uri: str) -> None:
+    # Imported here: it takes as long as reading a small sweep, which needs only this module's default URI.
+    import urllib.error
+    import urllib.request
+
     mend = "start it (mlflow server --host HOST --port PORT) or leave the tracking URI out to use SQLite"
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS) as answer:

@@ -32,6 +32,14 @@ class Acknowledged:
     experiment_id: str = ""
 
 
+def read_acknowledged(file: Path) -> Acknowledged:
+    """Return how far a sink has taken the outbox of a file, from another process; nothing where it is unknown."""
+    try:
+        return Acknowledged(**json.loads(file.with_suffix(".ack.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return Acknowledged()
+
+
 class Outbox:
     """The outbox of one sweep.
 
@@ -117,11 +125,8 @@ class Outbox:
 
     def acknowledged(self) -> Acknowledged:
         """Return how far a sink has taken the outbox; the start when that is unknown."""
-        try:
-            found = Acknowledged(**json.loads(self._ack_file.read_text()))
-        except (OSError, ValueError, TypeError):
-            # Redelivering everything is always right (sinks are idempotent), only slower.
-            return Acknowledged()
+        # Unknown: redelivering everything is always right (sinks are idempotent), only slower.
+        found = read_acknowledged(self.file)
         return found if found.offset <= self._size else Acknowledged()
 
     def acknowledge(self, state: Acknowledged) -> None:

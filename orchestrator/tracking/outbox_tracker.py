@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from orchestrator.tracking.delivery import Delivery
 from orchestrator.tracking.event_tracker import EventTracker
 from orchestrator.tracking.events import Event, Sink
 from orchestrator.tracking.outbox import Outbox
-from orchestrator.tracking.tracker import TrackerHealth
+from orchestrator.tracking.tracker import AskedAction, TrackerHealth
 
 
 class OutboxTracker(EventTracker):
@@ -65,6 +65,16 @@ class OutboxTracker(EventTracker):
             # No room for a copy: the original may still be there when its turn comes.
             copy = file
         super().log_artifact(copy, folder)
+
+    def asked_actions(self) -> Sequence[AskedAction]:
+        """See `Tracker.asked_actions`; the delivery thread asks the store."""
+        return [AskedAction(run, text) for run, text in self._delivery.desk.take()]
+
+    def answer_action(self, trial_id: str, text: str) -> None:
+        """See `Tracker.answer_action`."""
+        super().answer_action(trial_id, text)
+        # In this order: an answer that counts as given must be in the outbox.
+        self._delivery.desk.answer(trial_id)
 
     def flush(self, timeout_seconds: float) -> bool:
         """See `Tracker.flush`."""

@@ -17,9 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.records import Decision, Outcome, Scalar, TrainingSignal, TrialConfig
+from orchestrator.records import Decision, Outcome, Role, Scalar, TrainingSignal, TrialConfig
 from orchestrator.spec.identity import trial_name
 from orchestrator.tracking.naming import config_params
+
+ACTION_TAG = "orchestrate.action"
+"""Tag by which users control a trial from the MLflow UI; holds what they ask, then what became of it."""
+
+ANSWERS = ("done", "refused")
+"""How the tag's text begins once an action has been taken up."""
 
 
 class SweepOutcome(enum.StrEnum):
@@ -78,7 +84,8 @@ class TrialInfo:
     """What is known about a trial when it starts.
 
     ``total_samples`` and ``effective_batch_size`` tell how long the training signals will be, so that a
-    long series can be thinned from its first point on.
+    long series can be thinned from its first point on. ``role`` becomes a tag. ``begun_again`` counts how often the trial
+    was trained on after it had ended as stopped (by an audit, or because a user asked): each time opens its run again.
     """
 
     trial_id: str
@@ -88,6 +95,8 @@ class TrialInfo:
     effective_batch_size: int
     tags: Mapping[str, str] = field(default_factory=dict)
     datasets: Sequence[DatasetInfo] = ()
+    role: Role = Role.SEARCH
+    begun_again: int = 0
 
     @classmethod
     def of(
@@ -146,6 +155,14 @@ class TrackerHealth:
         return "; ".join(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class AskedAction:
+    """What a user wrote into the tag `ACTION_TAG` of a trial's run (empty id: of the sweep's)."""
+
+    trial_id: str
+    text: str
+
+
 class Tracker(Protocol):
     """What a sweep tells. Failure policy and idempotency: see the module's text."""
 
@@ -153,7 +170,7 @@ class Tracker(Protocol):
         """Open (or find again) the sweep's run. Must come first."""
 
     def start_trial(self, info: TrialInfo) -> None:
-        """Open (or find again) the trial's run; nothing happens for a trial that has ended."""
+        """Open (or find again) the trial's run; nothing happens where it has ended and was not begun again since."""
 
     def log_signals(self, trial_id: str, signals: Sequence[TrainingSignal]) -> None:
         """Log the training signals since the previous milestone; samples logged before are dropped."""
@@ -194,7 +211,7 @@ class Tracker(Protocol):
         """Set the sweep's description; the headline becomes part of its name and heads the experiment's page."""
 
     def mark_winner(self, trial_id: str, reason: str) -> None:
-        """Mark the winning trial: a star in its name, its ``verdict``, tags on it and on the sweep."""
+        """Mark the winning trial: a star in its name, its ``verdict``, tags on it and on the sweep; another loses them."""
 
     def log_text_artifact(self, path: str, text: str) -> None:
         """Store a text as an artifact of the sweep."""
@@ -204,6 +221,20 @@ class Tracker(Protocol):
 
     def end_sweep(self, outcome: SweepOutcome) -> None:
         """Close the sweep's run and every run of a trial that is still open (outcome: interrupted)."""
+
+    def asked_actions(self) -> Sequence[AskedAction]:
+        """Return what users have asked by the tag `ACTION_TAG` since the last call; looks at nothing that could wait.
+
+        Each is returned once, until it has been answered; one that nobody answered comes again in the next session.
+        """
+
+    def answer_action(self, trial_id: str, text: str) -> None:
+        """Replace the tag by what became of the action.
+
+        Args:
+            trial_id: As `AskedAction` told it.
+            text: Begins with one of `ANSWERS`.
+        """
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until everything is delivered; False when time ran out."""
@@ -281,6 +312,13 @@ class NoTracker:
 
     def end_sweep(self, outcome: SweepOutcome) -> None:
         """See `Tracker.end_sweep`."""
+
+    def asked_actions(self) -> Sequence[AskedAction]:
+        """Nobody can ask."""
+        return ()
+
+    def answer_action(self, trial_id: str, text: str) -> None:
+        """See `Tracker.answer_action`."""
 
     def flush(self, timeout_seconds: float) -> bool:
         """Nothing waits, ever."""

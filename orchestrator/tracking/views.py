@@ -9,6 +9,7 @@ trial shows at once. ``mlflow.experimentKind`` makes the UI open on training run
 from __future__ import annotations
 
 import json
+from urllib.parse import quote
 
 from orchestrator.tracking.naming import clean_key
 
@@ -33,7 +34,7 @@ def experiment_tags(objective: str, mode: str) -> dict[str, str]:
 def _view(objective: str, mode: str) -> dict[str, object]:
     score = f"metrics.`{clean_key(objective)}`" if objective else ""
     params = {f"params.`{name}`": width for name, width in _WIDTHS.items()}
-    widths = ({score: 110} if score else {}) | {"tags.`verdict`": 560} | params
+    widths = ({score: 110} if score else {}) | {"tags.`verdict`": 560, "tags.`role`": 70} | params
     return {
         "searchFilter": "",
         "orderByKey": score or "attributes.start_time",
@@ -56,3 +57,8 @@ def experiment_address(server: str, experiment_id: str) -> str:
     """Return the address of a sweep's story on a running UI or server."""
     page = f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs"
     return f"{page}?workflowType=machine_learning&viewStateShareKey={VIEW_KEY}"
+
+
+def artifact_address(experiment_id: str, run_id: str, path: str) -> str:
+    """Return the address of a run's artifact within the UI, wherever the UI is served."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{quote(path)}"

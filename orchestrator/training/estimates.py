@@ -43,6 +43,22 @@ class TrialEstimate:
     seconds: float
 
 
+def available_gib() -> float:
+    """Return the free memory: of one GPU where there is one, else of this machine."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.mem_get_info()[0]) / GIB
+    return float(psutil.virtual_memory().available) / GIB
+
+
+def machine_slots(cpu: float, gpu: float, concurrency: int | None) -> int:
+    """Return how many trials this machine holds at once."""
+    fits = [(os.cpu_count() or 1) / cpu]
+    if gpu:
+        fits.append(torch.cuda.device_count() / gpu)
+    here = max(1, int(min(fits) + 1e-9))
+    return min(here, concurrency or here)
+
+
 class TrialEstimator:
     """Estimates the trials of one setup."""
 
@@ -54,21 +70,6 @@ class TrialEstimator:
         self._threads = threads
         self._trainable: dict[str, tuple[int, bool]] = {}
         self._flops = self._measure_speed()
-
-    @property
-    def available_gib(self) -> float:
-        """Free memory: of one GPU where there is one, else of this machine."""
-        if self._on_gpu:
-            return float(torch.cuda.mem_get_info()[0]) / GIB
-        return float(psutil.virtual_memory().available) / GIB
-
-    def slots(self, cpu: float, gpu: float, concurrency: int | None) -> int:
-        """Return how many trials this machine holds at once."""
-        fits = [(os.cpu_count() or 1) / cpu]
-        if gpu:
-            fits.append(torch.cuda.device_count() / gpu)
-        here = max(1, int(min(fits) + 1e-9))
-        return min(here, concurrency or here)
 
     def tokens(self, samples: int) -> int:
         """Return the expected tokens of that many samples."""

@@ -77,6 +77,7 @@ class EvaluationSummary:
     rows: int
     tokens: int
     answer_tokens: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def inspect_setup(
                 len(entry.data),
                 entry.data.tokens,
                 int(entry.data.answer_lengths().sum()),
+                entry.data.digest,
             )
             for entry in parts.sets
         ),

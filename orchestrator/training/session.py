@@ -22,9 +22,10 @@ from orchestrator.training.batches import pad_rows
 from orchestrator.training.evaluation import Evaluator, Scores
 from orchestrator.training.memory import uses_bfloat16
 from orchestrator.training.methods import Batch, Method, MethodContext, build_method
-from orchestrator.training.models import find_model, fresh_copy, load_model, training_dtype, weights_digest
+from orchestrator.training.models import find_model, fresh_copy, load_model, padding_id, training_dtype, weights_digest
 from orchestrator.training.order import make_order
-from orchestrator.training.setup_parts import SetupParts, load_parts
+from orchestrator.training.prepare import Tokens
+from orchestrator.training.setup_parts import SetupParts, load_parts, load_tokens
 from orchestrator.training.token_budgets import TokenBudgets
 from orchestrator.training.tokenise import key_of
 from orchestrator.training.trial import Trial
@@ -115,13 +116,9 @@ class TrainingSession:
         Raises:
             InputError: If method, options or configuration do not fit the model or the data.
         """
-        method = build_method(config.method, config.method_options)
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(config.seed)
-            model = method.wrap_model(fresh_copy(self.base, self.device), self._context(config))
-        _widen_trainable(model)
+        method, model = self.wrapped(config)
         # A trial tries its model out when it is made, and float32 beside bfloat16 weights needs autocast.
-        with self._autocast():
+        with self.autocast():
             return Trial(
                 trial_id=trial_id,
                 config=config,
@@ -135,21 +132,39 @@ class TrainingSession:
                 budgets=self._budgets,
             )
 
+    def wrapped(self, config: TrialConfig) -> tuple[Method, nn.Module]:
+        """Return a configuration's method and its untrained model, the same each time; no data are read unless it asks.
+
+        Raises:
+            InputError: If method or options do not fit the model.
+        """
+        method = build_method(config.method, config.method_options)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(config.seed)
+            model = method.wrap_model(fresh_copy(self.base, self.device), self._context(config))
+        _widen_trainable(model)
+        return method, model
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """Tokenizer and chat template; read by themselves where no data were asked for."""
+        return self.parts.tokens if "parts" in self.__dict__ else load_tokens(self.setup.model)[1]
+
     def close(self) -> None:
         """Let go of model and data."""
-        for name in ("base", "parts", "evaluator", "base_evaluation"):
+        for name in ("base", "parts", "tokens", "evaluator", "base_evaluation"):
             self.__dict__.pop(name, None)
         gc.unfreeze()
         gc.collect()
 
     def _context(self, config: TrialConfig) -> MethodContext:
-        tokens = self.parts.answer_tokens
+        tokenizer = self.tokens.tokenizer
         return MethodContext(
             steps=math.ceil(config.samples / config.effective_batch_size),
             seed=config.seed,
             effective_batch_size=config.effective_batch_size,
-            pad_token_id=tokens.pad_id,
-            tokenizer=tokens.tokenizer,
+            pad_token_id=padding_id(tokenizer),
+            tokenizer=tokenizer,
             calibration_batches=partial(self._calibration_batches, config),
         )
 
@@ -164,10 +179,11 @@ class TrainingSession:
         return self.evaluate(trial.model, trial.method, final=final).values
 
     def _scores(self, model: nn.Module, method: Method | None, final: bool, base: Scores | None) -> Scores:
-        with self._autocast():
+        with self.autocast():
             return self.evaluator.evaluate(model, method, final=final, base=base)
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """Return the context in which models of this session compute."""
         bfloat16 = uses_bfloat16(self.setup.training, self.device.type == "cuda")
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bfloat16)
 

@@ -25,7 +25,7 @@ from orchestrator.settings import TrainingSettings
 from orchestrator.spec.batch_plan import BatchPlan
 from orchestrator.spec.schedules import multiplier
 from orchestrator.training.batches import MicroBatch, TokenisedRows, make_micro_batches
-from orchestrator.training.checkpoints import load_checkpoint, load_optimizer, save_checkpoint
+from orchestrator.training.checkpoints import Checkpoint, load_checkpoint, load_optimizer, save_checkpoint
 from orchestrator.training.loop import StepResult, StepRunner, is_out_of_memory
 from orchestrator.training.loss import make_answer_loss
 from orchestrator.training.memory import uses_bfloat16
@@ -247,9 +247,36 @@ class Trial:
             CheckpointError: If it is incomplete, damaged, or of another configuration.
         """
         checkpoint = load_checkpoint(folder)
-        state = checkpoint.state
-        if differing := _differences(state["config"], self.config):
+        if differing := _differences(checkpoint.state["config"], self.config):
             raise CheckpointError(f"checkpoint {folder} is of another configuration: {', '.join(differing)}")
+        self._restore(checkpoint)
+
+    def take_over(self, folder: Path, *, training: bool) -> None:
+        """Start from another trial's checkpoint.
+
+        Args:
+            folder: The checkpoint.
+            training: Go on where it stopped, with its optimizer and counters (its configuration may differ in the budget
+                alone); else take its weights, and nothing more (method and options must be the same).
+
+        Raises:
+            CheckpointError: If it is incomplete or damaged, or does not fit.
+        """
+        checkpoint = load_checkpoint(folder)
+        differing = set(_differences(checkpoint.state["config"], self.config))
+        differing = differing - {"samples"} if training else differing & {"method", "method_options"}
+        if differing:
+            raise CheckpointError(f"checkpoint {folder} is of another configuration: {', '.join(sorted(differing))}")
+        if not training:
+            self.method.load_trainable_state(self.model, checkpoint.weights)
+            return
+        step, seen = int(checkpoint.state["step"]), int(checkpoint.state["samples_seen"])
+        if step >= self.plan.steps or self.plan.samples_at(step) != seen:
+            raise CheckpointError(f"checkpoint {folder} ends within an optimizer step of the larger budget (at {seen})")
+        self._restore(checkpoint)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.state
         self.method.load_trainable_state(self.model, checkpoint.weights)
         load_optimizer(self._runner.optimizer, checkpoint.optimizer)
         self.step, self.samples_seen = int(state["step"]), int(state["samples_seen"])

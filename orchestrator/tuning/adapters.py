@@ -13,6 +13,7 @@ from ray.tune.search import Searcher
 from orchestrator.records import Action
 from orchestrator.tuning.coordinator import Coordinator
 from orchestrator.tuning.layout import SweepFolder
+from orchestrator.tuning.own_training.first_failures import FirstFailures
 from orchestrator.tuning.ray_internals import keep_workers_warm, set_trial_config
 from orchestrator.tuning.reports import read_report
 
@@ -54,6 +55,8 @@ class CoordinatorSearcher(_NotPickled, Searcher):  # type: ignore[misc]
             "trial_id": assignment.trial_id,
             "trial": assignment.config.as_dict(),
             "known_milestones": assignment.known_milestones,
+            "takes": assignment.takes,
+            "levels": list(assignment.levels),
         }
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -75,6 +78,7 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
         slots: Workers to keep warm.
         on_turn: Called on every turn of Tune's loop (display, control).
         say: Prints a line for the user.
+        first_failures: Ends the sweep where the user's own code turns out to be wrong; None for built-in training.
     """
 
     def __init__(
@@ -84,8 +88,10 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
         slots: int,
         on_turn: Callable[[], None],
         say: Callable[[str], None],
+        first_failures: FirstFailures | None = None,
     ) -> None:
         super().__init__()
+        self._first_failures = first_failures
         self._coordinator, self._folder, self._slots, self._on_turn = coordinator, folder, slots, on_turn
         self._say = say
         self._tune_trials: dict[str, Trial] = {}
@@ -113,7 +119,13 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
             self._coordinator.save_and_halt(trial_id)
             end: str = TrialScheduler.STOP
             return end
+        if result["stopped"]:
+            self._coordinator.stopped_now(trial_id)
+            gone: str = TrialScheduler.STOP
+            return gone
         if result["failure"]:
+            if self._first_failures is not None:
+                self._first_failures.take(result, begun=any(e.milestones for e in self._coordinator.trials.values()))
             self._coordinator.fail(trial_id, result["failure"])
             stop: str = TrialScheduler.STOP
             return stop
@@ -138,6 +150,8 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Return a promoted trial while a slot is free; called on every turn of Tune's loop."""
         self._on_turn()
+        # A user may have ended paused trials.
+        self._stop_condemned(tune_controller)
         coordinator = self._coordinator
         if coordinator.halting:
             return None

@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import ray
 from ray.exceptions import AuthenticationError
@@ -16,6 +15,7 @@ from ray.exceptions import AuthenticationError
 from orchestrator.errors import ClusterError
 from orchestrator.spec.cluster import ClusterProfile
 from orchestrator.spec.sweep import Resources
+from orchestrator.tuning.capacity import Capacity
 from orchestrator.tuning.ray_internals import use_auth_token_if_present
 
 CONNECT_SECONDS = 5.0
@@ -34,16 +34,6 @@ _ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "30",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """What the cluster offers: total CPUs, GPUs, and how many trials run at once."""
-
-    cpus: float
-    gpus: float
-    slots: int
-    address: str
 
 
 @contextmanager

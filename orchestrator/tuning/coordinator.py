@@ -5,6 +5,10 @@ what to train next (`next_assignment`), what to do after a milestone (`report`),
 process is lost for good (`fail`), and which paused trials go on or end (`promoted`, `condemned`).
 Every answer is written to the journal before it takes effect, so that a driver that is killed at any
 moment is rebuilt by `restore` into the same state.
+
+Beside the trials of the search there are audits and repeats (`Extras`). They are journaled as the others are, start
+where the search leaves a slot for good, and never reach the engine or the source. Trials that a user asked for by name
+(resumed ones, clones) do not reach them either, but start as soon as a slot is free.
 """
 
 from __future__ import annotations
@@ -12,28 +16,38 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from orchestrator.decisions.engine import StoppingEngine, TrialFacts
-from orchestrator.records import Action, Decision, Milestone, Outcome, TrialConfig, TrialState
+from orchestrator.decisions.engine import StoppingEngine
+from orchestrator.records import Action, Decision, Milestone, Outcome, TrialConfig
 from orchestrator.spec.identity import trial_fingerprint
 from orchestrator.tracking.tracker import Tracker, TrialInfo
-from orchestrator.tuning.entries import TrialEntry
-from orchestrator.tuning.journal import Journal
-from orchestrator.tuning.reports import decision_from
+from orchestrator.tuning.asked import origin_tags, resume_decision, stop_decision
+from orchestrator.tuning.books import SweepBooks
+from orchestrator.tuning.entries import USER, TrialEntry, milestone_record
+from orchestrator.tuning.extras import Extras
+from orchestrator.tuning.journal import Journal, Record
 from orchestrator.tuning.sources import ConfigSource
 
 FAILURE_RULE = "failure"
 
+Note = tuple[str, Record]
+"""A further record (kind, fields) that is journaled together with what it belongs to."""
+
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial to be trained on, and how many of its milestones are known already."""
+    """A trial to be trained on, and how many of its milestones are known already.
+
+    ``takes`` says what it starts with, if not the base model (`Origin.takes`); ``levels`` are milestones of its own.
+    """
 
     trial_id: str
     config: TrialConfig
     known_milestones: int
+    takes: str = ""
+    levels: tuple[int, ...] = ()
 
 
 class Coordinator:
@@ -51,6 +65,7 @@ class Coordinator:
         trial_info: Describes a trial to the tracker.
         known_upfront: Whether the source does not learn, so that all trials can be listed at the start.
         deadline: Monotonic time after which nothing new starts, or None.
+        extras: Which audits and repeats are due; None: none.
     """
 
     def __init__(
@@ -67,73 +82,58 @@ class Coordinator:
         trial_info: Callable[[str, str, TrialConfig], TrialInfo],
         known_upfront: bool,
         deadline: float | None = None,
+        extras: Extras | None = None,
     ) -> None:
         self.engine, self._source, self._journal, self._tracker = engine, source, journal, tracker
-        self._planned, self._slots, self._cohort_of, self._name_of = planned_trials, slots, cohort_of, name_of
-        self._trial_info, self._known_upfront, self._deadline = trial_info, known_upfront, deadline
-        self.trials: dict[str, TrialEntry] = {}
+        self._planned, self._slots, self._trial_info = planned_trials, slots, trial_info
+        self._known_upfront, self._deadline = known_upfront, deadline
+        self._extras = Extras(engine.objective) if extras is None else extras
+        closes_at = None if known_upfront else planned_trials
+        self._books = SweepBooks(engine, source, tracker, self._extras, cohort_of, name_of, closes_at)
         self._fresh: deque[str] = deque()
+        self._asked: deque[str] = deque()
         self.promoted: deque[str] = deque()
         self.condemned: deque[str] = deque()
         self.stopping = False
         self._source_dry = False
-        self.last_decision: Decision | None = None
+
+    @property
+    def trials(self) -> dict[str, TrialEntry]:
+        """All trials by id."""
+        return self._books.trials
+
+    @property
+    def last_decision(self) -> Decision | None:
+        """The latest decision on any of them."""
+        return self._books.last_decision
 
     # -- restart ---------------------------------------------------------------------------------
 
     def restore(self) -> None:
         """Rebuild the state from the journal, then list the trials that are known up front."""
-        for record in list(self._journal.records):
-            handler = getattr(self, f"_replay_{record['kind']}", None)
-            if handler is not None:
-                handler(record)
-        for entry in self.trials.values():
+        self._books.replay(list(self._journal.records))
+        self._source_dry = self._books.repeating
+        begun: list[str] = []
+        for entry in list(self.trials.values()):
+            if entry.stop_asked and not entry.outcome.is_final:
+                self._end_by_user(entry, entry.stop_asked)
             if entry.outcome in (Outcome.RUNNING, Outcome.PENDING):
                 entry.outcome = Outcome.PENDING
-                self._fresh.append(entry.trial_id)
+                queue = self._fresh if entry.in_search else self._asked if entry.role.asked else begun
+                queue.append(entry.trial_id)
             if entry.outcome.is_final:
+                if entry.verdict is not None and entry.verdict.rule == USER:
+                    self._announce(entry)
                 # The kill may have fallen between journal and tracker; what the tracker knows it drops.
-                self._end(entry)
+                self._books.end(entry)
         # Trials that had begun go first: their checkpoints are the cheapest samples there are.
         self._fresh = deque(sorted(self._fresh, key=lambda trial_id: -self.trials[trial_id].milestones))
+        self._extras.due.extendleft(sorted(begun, key=lambda trial_id: self.trials[trial_id].milestones))
         if self._known_upfront:
-            while len(self.trials) < self._planned and self._propose() is not None:
+            while self._books.proposed < self._planned and self._propose() is not None:
                 pass
             self.engine.close_arrivals()
         self._settle()
-
-    def _replay_trial(self, record: Mapping[str, Any]) -> None:
-        config = TrialConfig.from_dict(record["config"])
-        self._add(record["trial"], config)
-        self._source.tell(config, Outcome.PENDING)
-
-    def _replay_milestone(self, record: Mapping[str, Any]) -> None:
-        entry = self.trials[record["trial"]]
-        entry.note_progress(record)
-        decision = decision_from(record["decision"])
-        assert decision is not None
-        self.engine.restore_observation(
-            entry.trial_id, record["index"], record["samples_seen"], record["scores"], record["dynamics"],
-            TrialState(record["state"]), decision,
-        )  # fmt: skip
-        self._take(entry, decision, TrialState(record["state"]))
-        self._tell_source(entry, record)
-
-    def _replay_decision(self, record: Mapping[str, Any]) -> None:
-        decision = decision_from(record["decision"])
-        assert decision is not None
-        entry = self.trials[decision.trial_id]
-        self.engine.restore_decision(decision)
-        self._tracker.log_decision(decision)
-        self._settle_one(entry, decision)
-
-    def _replay_failure(self, record: Mapping[str, Any]) -> None:
-        entry = self.trials[record["trial"]]
-        decision = decision_from(record["decision"])
-        assert decision is not None
-        entry.fail(decision)
-        self.engine.mark_failed(entry.trial_id)
-        self._tell_source(entry)
 
     # -- what Ray asks ---------------------------------------------------------------------------
 
@@ -141,39 +141,38 @@ class Coordinator:
         """Return a trial to start in this process, or None when there is none now."""
         if self.halting:
             return None
+        if (asked := self._next_asked()) is not None:
+            self._asked.remove(asked)
+            return self._assign(asked)
         promoted = next((trial_id for trial_id in self.promoted if not self.trials[trial_id].launched), None)
         if promoted is not None:
             self.promoted.remove(promoted)
             return self._assign(promoted)
-        if not self._fresh and not self._known_upfront and len(self.trials) < self._planned:
+        if not self._fresh and self._more_to_propose:
             self._propose()
-        return self._assign(self._fresh.popleft()) if self._fresh else None
+        return self._assign(self._fresh.popleft()) if self._fresh else self._next_extra()
 
     def report(self, milestone: Milestone, halted: Decision | None) -> Action:
         """Take a milestone and say what its trial does next; a milestone that is known already goes on."""
         entry = self.trials[milestone.trial_id]
         if milestone.index < entry.milestones:
             return Action.CONTINUE if not entry.outcome.is_final else Action.STOP
-        dynamics = self.engine.dynamics_of(milestone.trial_id, milestone.signals, milestone.samples_seen)
-        decision = self.engine.observe(
-            milestone.trial_id, milestone.index, milestone.samples_seen, milestone.scores, dynamics, milestone.state, halted
-        )  # fmt: skip
-        record = {
-            "trial": entry.trial_id, "index": milestone.index, "level": milestone.level, "state": milestone.state.value,
-            "samples_seen": milestone.samples_seen, "tokens_seen": milestone.tokens_seen, "scores": dict(milestone.scores),
-            "standard_errors": dict(milestone.standard_errors),
-            "training_seconds": milestone.training_seconds, "evaluation_seconds": milestone.evaluation_seconds,
-            "setup_seconds": milestone.setup_seconds, "checkpoint": milestone.checkpoint, "node": milestone.node,
-            "last_signal": asdict(milestone.signals[-1]) if milestone.signals else None,
-            "dynamics": dynamics, "decision": asdict(decision),
-        }  # fmt: skip
+        dynamics: Mapping[str, Any] = {}
+        if entry.in_search:
+            dynamics = self.engine.dynamics_of(milestone.trial_id, milestone.signals, milestone.samples_seen)
+            decision = self.engine.observe(
+                milestone.trial_id, milestone.index, milestone.samples_seen, milestone.scores, dynamics, milestone.state, halted
+            )  # fmt: skip
+        else:
+            decision = self._extras.after_milestone(entry, milestone, halted)
+        record = milestone_record(entry, milestone, dynamics, decision)
         # Tracking first: its events carry keys and are dropped when repeated, while a milestone that the
         # journal holds is never told again.
-        self._track_milestone(entry, milestone, decision)
+        self._books.track_milestone(entry, milestone, decision)
         self._journal.append(("milestone", record))
-        entry.note_progress(record)
-        self._take(entry, decision, milestone.state)
-        self._tell_source(entry, record)
+        self._books.take(entry, decision, record)
+        if entry.stop_asked and not entry.outcome.is_final:
+            self._end_by_user(entry, entry.stop_asked)
         self._settle()
         return self._action_after(entry, decision)
 
@@ -184,12 +183,58 @@ class Coordinator:
             return
         decision = Decision(trial_id, entry.samples_seen, Action.STOP, FAILURE_RULE, entry.cohort, reason)
         self._journal.append(("failure", {"trial": trial_id, "decision": asdict(decision)}))
-        self.last_decision = decision
-        entry.fail(decision)
-        self.engine.mark_failed(trial_id)
-        self._tell_source(entry)
-        self._end(entry)
+        self._books.fail(entry, decision)
+        self._books.end(entry)
         self._settle()
+
+    # -- what users ask --------------------------------------------------------------------------
+
+    def stop_by_user(self, trial_id: str, asked: str, *notes: Note) -> None:
+        """End a trial that waits at once, one that trains at its next milestone; it must not have ended.
+
+        Args:
+            trial_id: The trial.
+            asked: Who asked, and when, as a clause.
+            notes: Journaled with it.
+        """
+        entry = self.trials[trial_id]
+        if entry in self.running:
+            self._journal.append(("stop", {"trial": trial_id, "asked": asked, "decision": None}), *notes)
+            entry.ask_to_stop(asked)
+            return
+        self._end_by_user(entry, asked, *notes)
+        self._settle()
+
+    def stopped_now(self, trial_id: str) -> None:
+        """A trial has been stopped between two milestones, as a user asked."""
+        entry = self.trials[trial_id]
+        if not entry.outcome.is_final:
+            self._end_by_user(entry, entry.stop_asked or "it was asked")
+            self._settle()
+
+    def resume_by_user(self, trial_id: str, asked: str, *notes: Note) -> None:
+        """Train a stopped trial on to its end as soon as a slot is free; nobody judges it."""
+        entry = self.trials[trial_id]
+        if trial_id in self._extras.due:
+            self._begin_audit(entry, *notes)
+        else:
+            decision = resume_decision(entry, asked)
+            self._journal.append(("resume", {"trial": trial_id, "decision": asdict(decision)}), *notes)
+            self._books.resume(entry, decision)
+        self._asked.append(trial_id)
+
+    def add_by_user(self, record: Record, *notes: Note) -> None:
+        """Add a trial (see `TrialEntry.role`) that starts as soon as a slot is free; nobody judges it."""
+        self._journal.append(("clone", record), *notes)
+        self._asked.append(self._books.add_asked(record).trial_id)
+
+    def cohort_of(self, config: TrialConfig) -> str:
+        """Name the cohort of a configuration."""
+        return self._books.cohort_of(config)
+
+    def is_drawn(self, trial_id: str) -> bool:
+        """Whether a stopped trial waits for its audit."""
+        return trial_id in self._extras.due
 
     def save_and_halt(self, trial_id: str) -> None:
         """A worker cannot go on for a cause outside the trial (a full disk): end the session, resumable."""
@@ -197,7 +242,12 @@ class Coordinator:
         self.stopping = True
 
     def next_promoted(self) -> str | None:
-        """Return a paused trial of this process that may go on, without removing it from the queue."""
+        """Return a paused trial of this process that may go on, without removing it from the queue.
+
+        None while a trial waits that a user asked for: it takes the slot.
+        """
+        if self._next_asked() is not None:
+            return None
         return next((trial_id for trial_id in self.promoted if self.trials[trial_id].launched), None)
 
     def resumed(self, trial_id: str) -> None:
@@ -227,18 +277,21 @@ class Coordinator:
 
     @property
     def open_trials(self) -> bool:
-        """Whether some trial could still be trained on."""
-        return any(not entry.outcome.is_final for entry in self.trials.values())
+        """Whether some trial could still be trained on, or is due for an audit."""
+        return bool(self._extras.due) or any(not entry.outcome.is_final for entry in self.trials.values())
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do in this process."""
         if self.running:
             return False
-        more = not self._source_dry and not self._known_upfront and len(self.trials) < self._planned
-        return self.halting or (not self.open_trials and not more)
+        return self.halting or (not self.open_trials and not self._more_to_propose)
 
     # -- inside ----------------------------------------------------------------------------------
+
+    @property
+    def _more_to_propose(self) -> bool:
+        return not self._source_dry and not self._known_upfront and self._books.proposed < self._planned
 
     def _propose(self) -> str | None:
         """Take the next new configuration from the source into the sweep."""
@@ -248,47 +301,92 @@ class Coordinator:
                 break
             trial_id = trial_fingerprint(config)
             if trial_id not in self.trials:
-                self._journal.append(
-                    ("trial", {"trial": trial_id, "name": self._name_of(config), "config": config.as_dict()})
-                )
-                self._add(trial_id, config)
+                name = self._books.name_of(config)
+                self._journal.append(("trial", {"trial": trial_id, "name": name, "config": config.as_dict()}))
+                self._books.add(trial_id, config)
                 self._fresh.append(trial_id)
                 return trial_id
         self._source_dry = True
         self.engine.close_arrivals()
+        self._list_repeats()
         return None
 
-    def _add(self, trial_id: str, config: TrialConfig) -> None:
-        entry = TrialEntry(trial_id, self._name_of(config), config, self._cohort_of(config))
-        self.trials[trial_id] = entry
-        self.engine.add_trial(
-            TrialFacts(
-                trial_id=trial_id, cohort=entry.cohort, method=config.method, learning_rate=config.learning_rate,
-                effective_batch_size=config.effective_batch_size, seed=config.seed, name=entry.name,
-            )
-        )  # fmt: skip
-        if not self._known_upfront and len(self.trials) >= self._planned:
-            self.engine.close_arrivals()
+    def _announce(self, entry: TrialEntry) -> None:
+        info = self._trial_info(entry.trial_id, entry.name, entry.config)
+        name = info.name if entry.in_search else f"{info.name} · {entry.role}"
+        tags = {**info.tags, **origin_tags(entry.origin)}
+        self._tracker.start_trial(replace(info, name=name, role=entry.role, tags=tags, begun_again=entry.begun_again))
+
+    def _next_asked(self) -> str | None:
+        """Return the next trial that a user asked for; one that Ray has not let go of yet has to wait."""
+        return next((trial_id for trial_id in self._asked if trial_id not in self.condemned), None)
+
+    def _end_by_user(self, entry: TrialEntry, asked: str, *notes: Note) -> None:
+        """End a trial because a user asked."""
+        decision = stop_decision(entry, asked)
+        record = {"trial": entry.trial_id, "asked": asked, "decision": asdict(decision)}
+        self._journal.append(("stop", record), *notes)
+        self._books.stop(entry, record)
+        for queue in (self._fresh, self._asked, self.promoted, self._extras.due):
+            if entry.trial_id in queue:
+                queue.remove(entry.trial_id)
+        if entry.launched:
+            self.condemned.append(entry.trial_id)
+        self._announce(entry)  # a trial that never began has no run yet
+        self._tracker.log_decision(decision)
+        self._books.end(entry)
+
+    def _begin_audit(self, entry: TrialEntry, *notes: Note) -> None:
+        decision = self._extras.audit_start(entry)
+        self._journal.append(("audit", {"trial": entry.trial_id, "decision": asdict(decision)}), *notes)
+        entry.begin_audit(decision)
+        self._extras.due.remove(entry.trial_id)
 
     def _assign(self, trial_id: str) -> Assignment:
         entry = self.trials[trial_id]
         entry.outcome, entry.launched = Outcome.RUNNING, True
-        self._tracker.start_trial(self._trial_info(trial_id, entry.name, entry.config))
-        return Assignment(trial_id, entry.config, entry.milestones)
+        self._announce(entry)
+        if entry.begin is not None:
+            self._books.last_decision = entry.begin
+            self._tracker.log_decision(entry.begin)
+        takes = "" if entry.origin is None or entry.origin.takes == "configuration" else entry.origin.takes
+        return Assignment(trial_id, entry.config, entry.milestones, takes, entry.levels)
 
-    def _take(self, entry: TrialEntry, decision: Decision, state: TrialState) -> None:
-        self.last_decision = decision
-        entry.take(decision, state)
+    def _next_extra(self) -> Assignment | None:
+        """Return an audit or a repeat, if there is a slot that the search cannot use any more.
 
-    def _settle_one(self, entry: TrialEntry, decision: Decision) -> None:
-        self.last_decision = decision
-        entry.settle(decision)
-        self._tell_source(entry)
+        Every open trial of the search counts as holding a slot, even where it waits: so the search goes as it would
+        without extras, and none of them is ever in its way.
+        """
+        searching = sum(not entry.outcome.is_final for entry in self.trials.values() if entry.in_search)
+        searching += self._planned - self._books.proposed if self._more_to_propose else 0
+        extra = sum(not entry.in_search for entry in self.running)
+        if searching + extra >= self._slots:
+            return None
+        # Ray may not have ended its paused trial of this id yet.
+        trial_id = next((each for each in self._extras.due if each not in self.condemned), None)
+        if trial_id is None:
+            return None
+        entry = self.trials[trial_id]
+        if entry.in_search:
+            self._begin_audit(entry)
+        else:
+            self._extras.due.remove(trial_id)
+        return self._assign(trial_id)
+
+    def _list_repeats(self) -> None:
+        """List the repeats that are due; only once search and audit are over, as they choose the candidates."""
+        if self.halting or self.open_trials or self._more_to_propose:
+            return
+        wanted = self._extras.next_repeats(self.trials)
+        if wanted:
+            self._journal.append(*(("repeat", self._books.repeat_record(*each)) for each in wanted))
+            self._extras.due.extend(self._books.add_repeat(*each).trial_id for each in wanted)
 
     def _action_after(self, entry: TrialEntry, decision: Decision) -> Action:
         """Translate the entry's state to what Ray does with the worker now."""
         if entry.outcome.is_final:
-            self._end(entry)
+            self._books.end(entry)
             if entry.trial_id in self.condemned:
                 self.condemned.remove(entry.trial_id)
             return Action.STOP
@@ -302,43 +400,27 @@ class Coordinator:
         return decision.action
 
     def _settle(self) -> None:
-        """Ask the engine about paused trials and queue what it says."""
+        """Ask the engine about paused trials and queue what it says; then list what follows the search."""
         if self.halting:
             return
-        busy = len(self.running)
+        self._settle_search()
+        self._list_repeats()
+
+    def _settle_search(self) -> None:
+        busy = sum(entry.in_search or entry.role.asked for entry in self.running)
         runnable = len(self._fresh) + len(self.promoted)
         if not self._known_upfront and not self._source_dry:
-            runnable += max(0, self._planned - len(self.trials))
+            runnable += max(0, self._planned - self._books.proposed)
         decisions = self.engine.settle(max(0, self._slots - busy), runnable)
         if not decisions:
             return
         self._journal.append(*(("decision", {"decision": asdict(decision)}) for decision in decisions))
         for decision in decisions:
             entry = self.trials[decision.trial_id]
-            self._settle_one(entry, decision)
+            self._books.settle(entry, decision)
             self._tracker.log_decision(decision)
             if decision.action is Action.CONTINUE:
                 self.promoted.append(decision.trial_id)
             else:
                 self.condemned.append(decision.trial_id)
-                self._end(entry)
-
-    def _end(self, entry: TrialEntry) -> None:
-        failure = entry.verdict.reason if entry.outcome is Outcome.FAILED and entry.verdict else ""
-        self._tracker.end_trial(
-            entry.trial_id, entry.outcome, entry.samples_seen, decision=entry.verdict, failure=failure
-        )
-
-    def _tell_source(self, entry: TrialEntry, milestone: Mapping[str, Any] | None = None) -> None:
-        """Tell the source how a trial stands, and its scores if it has reached a milestone."""
-        if milestone is None:
-            self._source.tell(entry.config, entry.outcome)
-        else:
-            self._source.tell(entry.config, entry.outcome, milestone["level"], milestone["scores"])
-
-    def _track_milestone(self, entry: TrialEntry, milestone: Milestone, decision: Decision) -> None:
-        self._tracker.log_signals(entry.trial_id, milestone.signals)
-        if milestone.scores:
-            self._tracker.log_scores(entry.trial_id, milestone.samples_seen, milestone.scores)
-        self._tracker.log_system(entry.trial_id, milestone.samples_seen, milestone.node, milestone.system)
-        self._tracker.log_decision(decision)
+                self._books.end(entry)

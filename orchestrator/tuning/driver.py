@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 from ray import tune
 
-from orchestrator.errors import SweepInterruptedError
-from orchestrator.records import Outcome
-from orchestrator.results import SweepView, TrialView
+from orchestrator.errors import OrchestratorError
+from orchestrator.results import SweepView
 from orchestrator.spec.sweep import Resources
 from orchestrator.tuning.adapters import CoordinatorScheduler, CoordinatorSearcher, CoordinatorStopper
 from orchestrator.tuning.coordinator import Coordinator
-from orchestrator.tuning.entries import TrialEntry
 from orchestrator.tuning.layout import SweepFolder
+from orchestrator.tuning.own_training.first_failures import FirstFailures
 from orchestrator.tuning.ray_internals import treat_lost_results_as_lost_actors
-from orchestrator.tuning.trainable import SFTTrainable, WorkerTask
+from orchestrator.tuning.task import WorkerTask
+from orchestrator.tuning.trainable import SFTTrainable
 
 VIEW_EVERY_SECONDS = 0.5
 MAX_PROCESS_FAILURES = 2
@@ -39,6 +37,7 @@ class Driver:
         view: Builds a snapshot for the display from the driver's elapsed seconds.
         observer: Receives snapshots; must return quickly.
         say: Prints a line for the user.
+        control: Called on every turn of Tune's loop, to take up what users ask of single trials.
     """
 
     def __init__(
@@ -50,9 +49,10 @@ class Driver:
         view: Callable[[], SweepView],
         observer: Callable[[SweepView], None] | None,
         say: Callable[[str], None],
+        control: Callable[[], None] = lambda: None,
     ) -> None:
         self._coordinator, self._task, self._resources, self._slots = coordinator, task, resources, slots
-        self._view, self._observer, self._say = view, observer, say
+        self._view, self._observer, self._say, self._control = view, observer, say, control
         self._last_view = 0.0
 
     def run(self, session: str) -> None:
@@ -60,6 +60,7 @@ class Driver:
 
         Raises:
             SweepInterruptedError: If the journal cannot be written any more; the sweep resumes.
+            EntrypointError: If the user's own code turns out to be wrong, EntrypointFailure if it fails from the start.
         """
         treat_lost_results_as_lost_actors()
         with _owned_signals(self._interrupt):
@@ -67,10 +68,10 @@ class Driver:
                 self._tuner(session).fit()
             except Exception as error:
                 # Tune wraps what its scheduler raises; the user is to see the one line that matters.
-                interruption = next((each for each in _chain(error) if isinstance(each, SweepInterruptedError)), None)
-                if interruption is None:
+                told = next((each for each in _chain(error) if isinstance(each, OrchestratorError)), None)
+                if told is None:
                     raise
-                raise interruption from None
+                raise told from None
 
     def _tuner(self, session: str) -> tune.Tuner:
         trainable = tune.with_resources(
@@ -83,7 +84,14 @@ class Driver:
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=CoordinatorSearcher(self._coordinator, self._slots),
-                scheduler=CoordinatorScheduler(self._coordinator, folder, self._slots, self._turn, self._say),
+                scheduler=CoordinatorScheduler(
+                    self._coordinator,
+                    folder,
+                    self._slots,
+                    self._turn,
+                    self._say,
+                    None if self._task.entrypoint is None else FirstFailures(),
+                ),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -99,6 +107,7 @@ class Driver:
         )
 
     def _turn(self) -> None:
+        self._control()
         now = time.monotonic()
         if self._observer is not None and now - self._last_view >= VIEW_EVERY_SECONDS:
             self._last_view = now
@@ -138,32 +147,6 @@ def _owned_signals(interrupt: Callable[[int], None]) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def running_view(entry: TrialEntry, folder: SweepFolder, objective: float | None) -> TrialView:
-    """Return a trial's line of the live table, with what its worker last wrote about its progress."""
-    progress = _read_progress(folder, entry.trial_id) if entry.outcome is Outcome.RUNNING else {}
-    last = entry.last_signal
-    return TrialView(
-        name=entry.name,
-        outcome=entry.outcome,
-        samples_seen=max(entry.samples_seen, int(progress.get("samples_seen", 0))),
-        samples=entry.config.samples,
-        loss=progress.get("loss", last.loss if last else None),
-        grad_norm=progress.get("grad_norm", last.grad_norm if last else None),
-        objective=objective,
-        tokens_per_second=progress.get("tokens_per_second", last.tokens_per_second if last else None),
-        expected=entry.forecast.get("expected_final"),
-        probability_best=entry.forecast.get("probability_best"),
-    )
-
-
-def _read_progress(folder: SweepFolder, trial_id: str) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = json.loads(folder.progress(trial_id).read_text())
-    except (OSError, ValueError):
-        return {}
-    return values
 
 
 def _bundle(resources: Resources) -> dict[str, float]:

@@ -14,10 +14,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from orchestrator.errors import StorageError, SweepInterruptedError
 from orchestrator.tuning.layout import is_disk_full
 
 Record = dict[str, Any]
+
+CLAIMS = "epoch-*"
+"""Pattern of the files by which drivers claim their epochs; see `presence` for what stands in them."""
+
+
+def claim_file(journal: Path, epoch: int) -> Path:
+    """Return the file by which a driver claims an epoch of a journal."""
+    return journal.with_name(f"epoch-{epoch:04d}")
 
 
 def read_journal(path: Path) -> list[Record]:
@@ -28,8 +38,44 @@ def read_journal(path: Path) -> list[Record]:
     """
     if not path.exists():
         return []
+    return _records(path, path.read_bytes(), 1)
+
+
+class JournalReader:
+    """Follows a journal that another process writes: each `read` parses only what has come since.
+
+    Args:
+        path: The journal; one that became shorter (a sweep begun anew in its place) is read from the start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+        self._records: list[Record] = []
+
+    def read(self) -> list[Record]:
+        """Return all complete records so far.
+
+        Raises:
+            StorageError: As `read_journal`.
+        """
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self._offset:
+                self._offset, self._records = 0, []
+            file.seek(self._offset)
+            data = file.read()
+        whole = data.rfind(b"\n") + 1
+        self._records = [*self._records, *_records(self.path, data[:whole], len(self._records) + 1)]
+        self._offset += whole
+        return self._records
+
+
+def _records(path: Path, data: bytes, first: int) -> list[Record]:
+    """Parse lines; the last one counts only if it ends with a newline."""
     records: list[Record] = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+    for number, line in enumerate(data.split(b"\n")[:-1], first):
         record = _parse(line)
         if record is None:
             raise StorageError(f"{path}:{number}", rule="this line of the journal is damaged",
@@ -40,7 +86,8 @@ def read_journal(path: Path) -> list[Record]:
 
 def _parse(line: bytes) -> Record | None:
     try:
-        record = json.loads(line)
+        # Four times as fast as the standard library's: a journal of a thousand trials has 15 MB.
+        record = from_json(line, cache_strings="keys")
     except ValueError:
         return None
     return record if isinstance(record, dict) and "kind" in record else None
@@ -110,7 +157,7 @@ class Journal:
                 file.truncate(whole)
 
     def _claim(self, epoch: int) -> Path:
-        return self.path.with_name(f"epoch-{epoch:04d}")
+        return claim_file(self.path, epoch)
 
     def _claim_epoch(self) -> None:
         """Take the next epoch by creating its file exclusively (works where file locks do not, e.g. NFS)."""

@@ -3,7 +3,9 @@
 ``STORAGE/mlflow.db``, ``STORAGE/mlartifacts``   default tracking store, shared by all sweeps of the storage
 ``STORAGE/cache/``                               tokenised data and base scores, keyed by content
 ``STORAGE/SWEEP/journal.jsonl``                  append-only record of the sweep
+``STORAGE/SWEEP/epoch-NNNN``                     which driver took the sweep over, and that it lives
 ``STORAGE/SWEEP/outbox.jsonl``                   tracking events on their way to MLflow
+``STORAGE/SWEEP/actions/``                       what users ask of its trials, until the driver takes it up
 ``STORAGE/SWEEP/trials/ID/mNNNN/``               checkpoint of a milestone (safetensors and JSON)
 ``STORAGE/SWEEP/trials/ID/reports/mNNNN.json``   what the trial reported there, all training signals included
 ``STORAGE/SWEEP/ray/``                           Ray Tune's own files, never read back
@@ -40,6 +42,16 @@ class SweepFolder:
         return self.root / "journal.jsonl"
 
     @property
+    def outbox(self) -> Path:
+        """Tracking events on their way."""
+        return self.root / "outbox.jsonl"
+
+    @property
+    def report_folder(self) -> Path:
+        """Where a run leaves its report."""
+        return self.root / "report"
+
+    @property
     def cache(self) -> Path:
         """Tokenised data and base scores, shared by all sweeps of the storage."""
         return self.storage / "cache"
@@ -54,6 +66,11 @@ class SweepFolder:
         """Scores of the untouched base model, written by the first worker that knows them."""
         return self.root / "base_scores.json"
 
+    @property
+    def actions(self) -> Path:
+        """Where commands leave what users ask of a running sweep's trials."""
+        return self.root / "actions"
+
     def trial(self, trial_id: str) -> Path:
         """Folder of one trial."""
         return self.root / "trials" / trial_id
@@ -66,9 +83,35 @@ class SweepFolder:
         """Report file of a trial's milestone."""
         return self.trial(trial_id) / "reports" / f"m{index:04d}.json"
 
+    def start(self, trial_id: str) -> Path:
+        """Checkpoint of another trial that a trial starts from."""
+        return self.trial(trial_id) / "start"
+
+    def stop_sign(self, trial_id: str) -> Path:
+        """File that stops a running trial at its next optimizer step, by being there."""
+        return self.trial(trial_id) / "stop-now"
+
     def progress(self, trial_id: str) -> Path:
         """Where a running trial says how far it is (rewritten about once a second)."""
         return self.trial(trial_id) / "progress.json"
+
+
+def sweep_folders(storage: Path) -> list[SweepFolder]:
+    """Return the folders of all sweeps in a storage folder, by name; none where there is no such folder."""
+    return [SweepFolder(storage, journal.parent.name) for journal in sorted(storage.glob("*/journal.jsonl"))]
+
+
+def latest_sweep(storage: Path) -> SweepFolder:
+    """Return the sweep of a storage folder whose journal was written last: the one that runs, or ran last.
+
+    Raises:
+        StorageError: If the storage has none.
+    """
+    folders = sweep_folders(storage)
+    if not folders:
+        raise StorageError("--storage", value=str(storage), rule="no sweep has been run in this storage folder",
+                           mend="name the storage folder with --storage")  # fmt: skip
+    return max(folders, key=lambda folder: folder.journal.stat().st_mtime)
 
 
 def find_sweep(sweep: str, storage: Path) -> SweepFolder:
@@ -86,7 +129,7 @@ def find_sweep(sweep: str, storage: Path) -> SweepFolder:
     for folder in (*by_name, SweepFolder(path.parent, path.name)):
         if os.path.isfile(folder.journal):
             return folder
-    known = sorted(journal.parent.name for journal in storage.glob("*/journal.jsonl"))
+    known = [folder.name for folder in sweep_folders(storage)]
     shown = f"the storage '{storage}' has {', '.join(known[:8])}" if known else f"the storage '{storage}' has none"
     raise StorageError("SWEEP", value=sweep, rule=f"there is no such sweep; {shown}",
                        mend=nearest(sweep, known) or "name the storage folder with --storage, or the sweep's folder")  # fmt: skip

@@ -33,16 +33,16 @@ class SweepPlan:
         return self.trials * self.samples
 
 
-def plan_sweep(spec: SweepSpec, rows: int, where: str = "sweep file") -> SweepPlan:
-    """Resolve budget and milestones for ``rows`` training rows.
+def plan_sweep(spec: SweepSpec, rows: int | None, where: str = "sweep file") -> SweepPlan:
+    """Resolve budget and milestones for ``rows`` training rows; None where an entrypoint brings data of its own.
 
     Raises:
         SpecError: If the budget cannot hold a single effective batch, or a grid is infinite.
     """
     # 0.1 * 30 is 3.0000000000000004: rounding noise must not add a sample.
-    samples = spec.budget.samples or math.ceil(round((spec.budget.epochs or 1.0) * rows, 6))
+    samples = spec.budget.samples or math.ceil(round((spec.budget.epochs or 1.0) * (rows or 0), 6))
     sizes = _batch_sizes(spec)
-    if max(sizes) > rows:
+    if rows is not None and max(sizes) > rows:
         raise SpecError(where, "search_space.effective_batch_size", max(sizes),
                         f"an effective batch cannot be larger than the data ({rows} training rows)",
                         f"use at most {rows}, or more data")  # fmt: skip

@@ -14,8 +14,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from orchestrator.records import Outcome, TrialConfig
-from orchestrator.spec.enumeration import config_at, count_configs, cube_dimensions, grid_configs, with_repeats
+from orchestrator.spec.enumeration import (
+    config_at,
+    count_configs,
+    cube_dimensions,
+    grid_configs,
+    holds,
+    with_repeats,
+)
 from orchestrator.spec.identity import trial_fingerprint
+from orchestrator.spec.search_space import SearchSpace
 from orchestrator.spec.sweep import SearcherSpec, SweepSpec
 from orchestrator.tuning.points import sobol_points
 
@@ -71,6 +79,24 @@ class ListSource:
         """Lists do not learn."""
 
 
+class SpaceSource:
+    """A learning source that hears of its own search space only: an extended sweep may have trials of another one."""
+
+    def __init__(self, source: ConfigSource, space: SearchSpace) -> None:
+        self._source, self._space = source, space
+
+    def propose(self) -> TrialConfig | None:
+        """Return what the source proposes."""
+        return self._source.propose()
+
+    def tell(
+        self, config: TrialConfig, outcome: Outcome, level: int = 0, scores: Mapping[str, float] | None = None
+    ) -> None:
+        """Pass on what is told of a configuration that the search space holds."""
+        if holds(self._space, config):
+            self._source.tell(config, outcome, level, scores)
+
+
 def make_source(spec: SweepSpec, samples: int, trials: int) -> ConfigSource:
     """Return the source that a sweep's ``searcher`` names, already limited to what the space holds."""
     kind, space = spec.searcher.kind, spec.search_space
@@ -82,7 +108,7 @@ def make_source(spec: SweepSpec, samples: int, trials: int) -> ConfigSource:
     # Only sweeps that learn load Optuna.
     from orchestrator.tuning.optuna_source import OptunaSource
 
-    return OptunaSource(space, spec.searcher, spec.searcher.objectives or [spec.objective], samples)
+    return SpaceSource(OptunaSource(space, spec.searcher, spec.searcher.objectives or [spec.objective], samples), space)
 
 
 def _distinct_configs(spec: SweepSpec, samples: int, count: int) -> list[TrialConfig]:

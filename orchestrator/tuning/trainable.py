@@ -15,41 +15,21 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 from ray import tune
 
-from orchestrator.decisions.divergence import DivergenceRule
-from orchestrator.errors import OrchestratorError
-from orchestrator.records import Decision, Milestone, TrainingSignal, TrialConfig, TrialState
-from orchestrator.settings import TrialSetup
+from orchestrator.records import Milestone, TrialState
 from orchestrator.training.checkpoints import complete_checkpoint
 from orchestrator.training.session import TrainingSession
 from orchestrator.training.trial import Trial
-from orchestrator.tuning.layout import SweepFolder, is_disk_full
-from orchestrator.tuning.reports import read_report, write_report
-
-PROGRESS_EVERY_SECONDS = 1.0
+from orchestrator.tuning.own_training.runner import OwnTrialRunner
+from orchestrator.tuning.reports import write_report
+from orchestrator.tuning.runner import MilestoneRunner, StoppedNow, system_values
+from orchestrator.tuning.task import WorkerTask
 
 _SESSIONS: dict[str, TrainingSession] = {}
-
-
-@dataclass(frozen=True)
-class WorkerTask:
-    """What a worker must know besides a trial's configuration; the same for a whole sweep."""
-
-    setup: TrialSetup
-    setup_digest: str
-    folder: SweepFolder
-    levels: tuple[int, ...]
-    divergence: DivergenceRule | None
-    threads: int
-    device: str = "auto"
-    keep_checkpoints: int = 1
 
 
 class SFTTrainable(tune.Trainable):  # type: ignore[misc]
@@ -59,12 +39,13 @@ class SFTTrainable(tune.Trainable):  # type: ignore[misc]
         """Prepare this process once and open the first trial."""
         assert task is not None, "the trainable is always wrapped with tune.with_parameters(task=...)"
         self._task = task
-        self._runner = TrialRunner(task, config)
+        self._runner = make_runner(task, config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Open another trial in the warm process."""
-        self._runner.close()
-        self._runner = TrialRunner(self._task, new_config)
+        if not self._runner.goes_on_with(new_config):
+            self._runner.close()
+            self._runner = make_runner(self._task, new_config)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -83,34 +64,17 @@ class SFTTrainable(tune.Trainable):  # type: ignore[misc]
         self._runner.close()
 
 
-class TrialRunner:
-    """One trial inside a worker: from its newest checkpoint, milestone by milestone, to its end."""
+def make_runner(task: WorkerTask, config: dict[str, Any]) -> MilestoneRunner:
+    """Return what trains a trial: this process, or the user's code in a process of its own."""
+    return TrialRunner(task, config) if task.entrypoint is None else OwnTrialRunner(task, config)
+
+
+class TrialRunner(MilestoneRunner):
+    """Built-in training of one trial: from its newest checkpoint, milestone by milestone, to its end."""
 
     def __init__(self, task: WorkerTask, config: dict[str, Any]) -> None:
-        self._task = task
-        self._trial_id: str = config["trial_id"]
-        self._config = TrialConfig.from_dict(config["trial"])
-        self._next = int(config["known_milestones"])
+        super().__init__(task, config)
         self._trial: Trial | None = None
-        self._watch = _Watch(self._trial_id, self._config.samples, task)
-
-    def step(self) -> dict[str, Any]:
-        """Return the next milestone's small result; a failure is a result too, so that its reason is kept."""
-        stored = self._task.folder.report(self._trial_id, self._next)
-        try:
-            if not stored.exists():
-                self._train_to_milestone()
-        except OrchestratorError as error:
-            return self._answer(-1, failure=f"{type(error).__name__}: {error}")
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
-            return self._answer(-1, halt=f"The disk of {self._task.folder.storage} is full ({error})")
-        self._next += 1
-        return self._answer(self._next - 1)
-
-    def _answer(self, milestone: int, failure: str = "", halt: str = "") -> dict[str, Any]:
-        return {"trial": self._trial_id, "milestone": milestone, "failure": failure, "halt": halt}
 
     def close(self) -> None:
         """Free the trial's memory; the session stays."""
@@ -123,9 +87,11 @@ class TrialRunner:
         trial = self._open()
         setup_seconds = time.perf_counter() - started
         watch = self._watch
-        level = min(self._task.levels[self._next], trial.total_samples)
+        level = min(self._levels[self._next], trial.total_samples)
         advance = trial.advance(level, watch)
         watch.write()
+        if watch.stop_now:
+            raise StoppedNow
         began = time.perf_counter()
         diverged = advance.halted is not None
         final = trial.done and not diverged
@@ -139,7 +105,7 @@ class TrialRunner:
             trial_id=self._trial_id, index=self._next, level=level, samples_seen=trial.samples_seen,
             tokens_seen=trial.tokens_seen, state=state, scores=scores, signals=advance.signals,
             training_seconds=advance.training_seconds, evaluation_seconds=evaluation_seconds,
-            setup_seconds=setup_seconds, checkpoint=checkpoint, system=_system_values(), node=socket.gethostname(),
+            setup_seconds=setup_seconds, checkpoint=checkpoint, system=system_values(), node=socket.gethostname(),
             standard_errors={} if diverged else _standard_errors(session_for(self._task)),
         )  # fmt: skip
         write_report(self._task.folder.report(self._trial_id, self._next), milestone, advance.halted)
@@ -151,15 +117,10 @@ class TrialRunner:
             if self._next > 0:
                 trial.load(self._task.folder.checkpoint(self._trial_id, self._next - 1))
                 self._prime_watch()
+            elif self._takes:
+                trial.take_over(self._task.folder.start(self._trial_id), training=self._takes == "training")
             self._trial = trial
         return self._trial
-
-    def _prime_watch(self) -> None:
-        """Show the watch what the trial did before, so that a resumed trial is judged as an uninterrupted one."""
-        for index in range(self._next):
-            milestone, _ = read_report(self._task.folder.report(self._trial_id, index))
-            for signal in milestone.signals:
-                self._watch.recall(signal)
 
     def _save(self, trial: Trial) -> str:
         place = self._task.folder.checkpoint(self._trial_id, self._next)
@@ -182,48 +143,6 @@ class TrialRunner:
             shutil.rmtree(self._task.folder.checkpoint(self._trial_id, index), ignore_errors=True)
 
 
-class _Watch:
-    """Looks at every training signal: stops a diverging trial, and says about once a second how far it is."""
-
-    def __init__(self, trial_id: str, total_samples: int, task: WorkerTask) -> None:
-        self._path = task.folder.progress(trial_id)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._total = total_samples
-        self._check: Callable[[TrainingSignal], Decision | None] | None = None
-        if task.divergence is not None:
-            self._check = task.divergence.watch(trial_id)
-        self._written = time.monotonic()
-        self._last: TrainingSignal | None = None
-
-    def __call__(self, signal: TrainingSignal) -> Decision | None:
-        self._last = signal
-        if time.monotonic() - self._written >= PROGRESS_EVERY_SECONDS:
-            self.write()
-        return None if self._check is None else self._check(signal)
-
-    def recall(self, signal: TrainingSignal) -> None:
-        """Take a signal of an earlier milestone, which was judged then."""
-        if self._check is not None:
-            self._check(signal)
-
-    def write(self) -> None:
-        """Rewrite the progress file; a failure to do so must not disturb training."""
-        self._written = time.monotonic()
-        if self._last is None:
-            return
-        last = self._last
-        values = {
-            "samples_seen": last.samples_seen, "total_samples": self._total, "loss": last.loss,
-            "grad_norm": last.grad_norm, "tokens_per_second": last.tokens_per_second, "time": time.time(),
-        }  # fmt: skip
-        draft = self._path.with_suffix(".tmp")
-        try:
-            draft.write_text(json.dumps(values))
-            draft.replace(self._path)
-        except OSError:
-            return
-
-
 def session_for(task: WorkerTask) -> TrainingSession:
     """Return this process's session for a sweep, made at first use; another sweep's session is let go."""
     if task.setup_digest not in _SESSIONS:
@@ -237,11 +156,3 @@ def session_for(task: WorkerTask) -> TrainingSession:
 
 def _standard_errors(session: TrainingSession) -> dict[str, float]:
     return {} if session.last_scores is None else dict(session.last_scores.standard_errors)
-
-
-def _system_values() -> dict[str, float]:
-    process = psutil.Process(os.getpid())
-    return {
-        "cpu_utilization_percentage": psutil.cpu_percent(interval=None),
-        "process_memory_megabytes": process.memory_info().rss / 1e6,
-    }

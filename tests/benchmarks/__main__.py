@@ -14,6 +14,8 @@ SCRIPTS = (
     ("tests.benchmarks.bench_sweep", "--repeats"),
     ("tests.benchmarks.bench_single_trial", "--repeats"),
     ("tests.benchmarks.bench_tracking", "--rounds"),
+    ("tests.benchmarks.bench_status", "--rounds"),
+    ("tests.benchmarks.bench_report", "--rounds"),
 )
 
 

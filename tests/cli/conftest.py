@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from orchestrator.records import Outcome
+from orchestrator.tuning.layout import SweepFolder
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -20,6 +23,16 @@ class Answer:
     code: int
     out: str
     err: str
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished sweep and the ids of its trials."""
+
+    folder: SweepFolder
+    full: str
+    lora: str
+    stopped: str
 
 
 @pytest.fixture
@@ -94,3 +107,16 @@ def write_sweep(tiny_base: Path, tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return write
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A finished sweep: full fine-tuning wins, lora completed, another was stopped. Tests only read it."""
+    from driverless import Driverless, config, tiny_spec, write_rows
+
+    folder = tmp_path_factory.mktemp("trained")
+    sweep = Driverless(tiny_spec(tiny_base, write_rows(folder / "rows.jsonl"), folder / "runs"))
+    full = sweep.train(config("full", 3e-3))
+    lora = sweep.train(config("lora", 1e-2, r=4))
+    stopped = sweep.train(config("full", 1e-3), milestones=1, outcome=Outcome.STOPPED)
+    return Trained(sweep.end(), full, lora, stopped)

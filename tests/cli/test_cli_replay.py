@@ -61,3 +61,33 @@ def test_replay_tells_wrong_input_in_one_line(orchestrate, recorded, words, told
 def test_replay_of_a_missing_file_and_of_an_unknown_mode(orchestrate, tmp_path):
     assert "no such file" in orchestrate("replay", tmp_path / "none.jsonl", "--rules", "ours").err
     assert orchestrate("replay", tmp_path / "none.jsonl", "--mode", "up").code == 2
+
+
+def test_fit_and_score_a_forecast(orchestrate, tmp_path):
+    files = []
+    for seed in range(2):
+        files.append(tmp_path / f"made{seed}.jsonl.gz")
+        write_recorded(synthetic_sweep(12, seed), files[-1])
+    weights = tmp_path / "mine.npz"
+    fitted = orchestrate("fit-forecast", *files, "--out", weights, "--json")
+    assert fitted.code == 0
+    assert len(json.loads(fitted.out)["sweeps"]) == 2
+    again = orchestrate("fit-forecast", *files, "--out", weights)
+    assert again.code == 2
+    assert "--force" in again.err
+    scored = orchestrate("score-forecast", *files, "--weights", weights, "--json")
+    assert scored.code == 0
+    assert {stage["panels"] for stage in json.loads(scored.out)["stages"]} == {2}
+    table = orchestrate("score-forecast", *files)
+    assert "Probability to end best" in table.out
+    wrong = orchestrate("score-forecast", *files, "--objective", "eval/los")
+    assert wrong.code == 2
+    assert "eval/loss" in wrong.err
+
+
+def test_past_sweeps_of_an_empty_storage_are_told(orchestrate, recorded, tmp_path):
+    answer = orchestrate(
+        "fit-forecast", recorded, "--past", "--storage", tmp_path / "none", "--out", tmp_path / "w.npz"
+    )
+    assert answer.code == 2
+    assert "--record" in answer.err

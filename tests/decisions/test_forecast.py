@@ -63,6 +63,22 @@ def test_forecast_does_not_depend_on_the_order_of_the_trials():
     assert first.best_expected == min(each.expected for each in turned.values())
 
 
+@given(st.lists(st.floats(0.1, 9), min_size=4, max_size=12, unique=True), st.floats(0, 5))
+def test_bands_hold_the_expected_value_and_never_reach_below_0_where_no_objective_does(now, fall):
+    sightings = [Sighting(f"t{i}", "full", 1e-3, 16, (value + fall, value)) for i, value in enumerate(now)]
+    for each in forecast(sightings, (32, 64), 1024, ForecastRule()).values():
+        assert 0 <= each.low <= each.expected <= each.high
+        assert each.high > each.low
+
+
+def test_a_faster_fall_is_expected_to_lead_farther():
+    slow, fast = (
+        forecast([Sighting(f"t{i}", "full", 1e-3, 16, (4.0 + i + fall, 4.0 + i)) for i in range(5)], (32, 64), 1024, ForecastRule())
+        for fall in (0.1, 1.0)
+    )  # fmt: skip
+    assert fast["t0"].best_expected < slow["t0"].best_expected
+
+
 @pytest.mark.parametrize(
     ("field", "value"), [("miss", 0.0), ("miss", 1.0), ("tolerance", -1.0), ("tolerance", math.nan)]
 )

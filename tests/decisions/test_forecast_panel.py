@@ -83,13 +83,15 @@ def test_alignment_says_whether_the_objective_follows_the_training_loss():
     assert kept.alignment == pytest.approx(-1)
 
 
-def test_a_steep_fall_is_not_believed_beyond_one_more_doubling_nor_below_nothing():
-    gentle = make_panel([sighting(i, (9.0, 6.0 + i)) for i in range(4)], (32, 64), BUDGET)
-    assert gentle.floor == 3.0
-    steep = make_panel([sighting(i, (90.0, 1.0 + i)) for i in range(4)], (32, 64), BUDGET)
-    assert steep.floor == 0.0
-    scores_below_0 = make_panel([sighting(i, (-0.1, -0.2 + 0.01 * i)) for i in range(4)], (32, 64), BUDGET)
-    assert scores_below_0.floor < -0.2
+def test_pace_is_the_fall_of_the_leaders_per_doubling_and_never_a_rise():
+    falling = make_panel([sighting(i, (9.0 + i, 6.0 + i)) for i in range(4)], (32, 128), BUDGET)
+    assert falling.pace == pytest.approx(1.5)
+    assert falling.lowest == 6.0
+    assert falling.positive
+    rising = make_panel([sighting(i, (-1.0, -0.2 + 0.01 * i)) for i in range(4)], (32, 64), BUDGET)
+    assert rising.pace == 0
+    assert not rising.positive
+    assert make_panel([sighting(i, (1.0 + i,)) for i in range(4)], (32,), BUDGET).pace is None
 
 
 @given(score_lists)

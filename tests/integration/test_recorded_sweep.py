@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.api.record_export import past_recorded
 from orchestrator.simulation.files import read_recorded
 from orchestrator.spec.batch_plan import BatchPlan
 
@@ -56,6 +57,7 @@ def test_recorded_sweep_is_exported_with_every_optimizer_step(tmp_path: Path) ->
     exported = _call("record-export", "rec", "--storage", storage, "--out", str(file), "--json")
     assert exported == {"file": str(file), "sweep": "rec", "trials": 4, "bytes": file.stat().st_size}
     (sweep,) = read_recorded([file])
+    assert [past.name for past in past_recorded(Path(storage))] == ["rec"]
     outcomes = {trial["trial_id"]: trial for trial in result["trials"]}
     assert {trial.trial: trial.status for trial in sweep.trials} == {
         trial_id: trial["outcome"] for trial_id, trial in outcomes.items()

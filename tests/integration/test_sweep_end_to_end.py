@@ -122,6 +122,12 @@ def test_sweep_gives_a_winner_stops_the_weak_and_tracks_everything(uninterrupted
     statuses = [status for _, status in runs]
     assert statuses.count("FINISHED") == 1 + result["counts"]["completed"]
     assert statuses.count("KILLED") == result["counts"]["stopped"] + result["counts"]["diverged"]
+    page = Path(result["report"]).read_text()
+    assert f"Use {result['winner']['name']}" in page
+    assert "Finished, last record" in page
+    artifacts = {file.name: file for file in (storage / "mlartifacts").rglob("report/**/*") if file.is_file()}
+    assert artifacts["report.html"].read_text() == page
+    assert {"report.md", "curves-held-out.svg"} <= artifacts.keys()
 
 
 def test_two_slots_train_the_same_trials_to_the_same_scores(

@@ -128,6 +128,15 @@ class Backend:
             return tracker
         return open_tracker(self.uri, self.folder, self.info(**changes), self.outbox_file)
 
+    def set_tag(self, run: str, key: str, value: str) -> None:
+        """Set a tag as a user does in the UI."""
+        if self.kind == "memory":
+            self._memory.runs[run].tags[key] = value
+            return
+        from mlflow.tracking import MlflowClient
+
+        MlflowClient(self.uri).set_tag(self.read()[run].run_id, key, value)
+
     def read(self) -> dict[str, Seen]:
         return self._read_memory() if self.kind == "memory" else self._read_mlflow()
 
@@ -171,7 +180,7 @@ class Backend:
                     for k in run.data.metrics
                 },
                 datasets=[(item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs],
-                artifacts={a.path: self._artifact(client, run_id, a.path) for a in client.list_artifacts(run_id)},
+                artifacts={path: self._artifact(client, run_id, path) for path in _files(client, run_id)},
             )
         return seen
 
@@ -179,6 +188,14 @@ class Backend:
         target = self.folder / "downloads" / run_id
         target.mkdir(parents=True, exist_ok=True)
         return Path(client.download_artifacts(run_id, path, str(target))).read_text()
+
+
+def _files(client: Any, run_id: str, folder: str | None = None) -> Iterator[str]:
+    for entry in client.list_artifacts(run_id, folder):
+        if entry.is_dir:
+            yield from _files(client, run_id, entry.path)
+        else:
+            yield entry.path
 
 
 @pytest.fixture(params=["memory", "sqlite", "server"])

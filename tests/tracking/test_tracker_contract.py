@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,6 +97,25 @@ def test_contract_repeated_calls_change_nothing(
     after = backend.read()
     assert {key: run.metrics for key, run in after.items()} == {key: run.metrics for key, run in before.items()}
     assert {key: run.status for key, run in after.items()} == {key: run.status for key, run in before.items()}
+
+
+def test_contract_artifact_files_keep_their_folders_and_the_latest_content(backend: Any, tmp_path: Path) -> None:
+    tracker = backend.open()
+    page, picture = tmp_path / "page.html", tmp_path / "curve.svg"
+    page.write_text("<p>first</p>")
+    picture.write_text("<svg/>")
+    tracker.log_artifact(page, "report")
+    tracker.log_artifact(picture, "report/plots")
+    tracker.log_artifact(picture)
+    assert tracker.flush(WAIT_SECONDS)
+    page.write_text("<p>second</p>")
+    tracker.log_artifact(page, "report")
+    assert tracker.flush(WAIT_SECONDS)
+    assert tracker.health.ok, tracker.health.warning()
+    tracker.close()
+    artifacts = backend.read()[""].artifacts
+    assert artifacts["report/page.html"] == "<p>second</p>"
+    assert artifacts["report/plots/curve.svg"] == artifacts["curve.svg"] == "<svg/>"
 
 
 def test_contract_takes_values_that_are_no_numbers(backend: Any, make_trial: Callable, make_signals: Callable) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.utils.validation import _validate_metric_name, _validate_tag_name
 
 from orchestrator.records import TrialConfig
 from orchestrator.tracking.naming import clean_key, config_params, cut
@@ -20,8 +21,6 @@ def test_config_params_are_flat_and_complete() -> None:
 
 @given(st.text(max_size=400))
 def test_clean_key_is_what_mlflow_takes(key: str) -> None:
-    from mlflow.utils.validation import _validate_metric_name, _validate_tag_name
-
     cleaned = clean_key(key)
     assert len(cleaned) <= 250
     _validate_metric_name(cleaned)

@@ -26,7 +26,7 @@ def test_what_was_appended_is_read_back(tmp_path: Path) -> None:
     journal.append(("milestone", {"loss": math.nan, "text": "two\nlines"}))
     journal.close()
     records = read_journal(path)
-    assert records == Journal(path).records != []
+    assert repr(records) == repr(Journal(path).records) != "[]"  # by text: nan equals nothing
     assert [record["kind"] for record in records] == ["sweep", "trial", "milestone"]
     assert (records[0]["name"], records[0]["epoch"], records[2]["text"]) == ("ä", 1, "two\nlines")
     assert math.isnan(records[2]["loss"])

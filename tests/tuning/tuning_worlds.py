@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.api.after_search import make_extras
 from orchestrator.decisions.divergence import RULE as DIVERGENCE
 from orchestrator.decisions.early_dynamics import EarlyDynamicsRule
 from orchestrator.decisions.engine import StoppingEngine
+from orchestrator.decisions.forecast import ForecastRule
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.policy import StoppingPolicy
 from orchestrator.decisions.rungs import RungRule
@@ -105,6 +107,7 @@ class SimulatedSweep:
         diverges, fails: Which configurations do so at their first milestone.
         duration: Seconds that a configuration's milestone takes; decides who arrives first.
         deadline: Monotonic time as for `Coordinator`.
+        forecast: Compare trials by the forecast; while it waits for the last arrival, slots stay idle.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class SimulatedSweep:
         fails: Callable[[TrialConfig], bool] = lambda config: False,
         duration: Callable[[TrialConfig, int], float] = lambda config, samples: 1.0,
         deadline: float | None = None,
+        forecast: bool = False,
     ) -> None:
         self.plan: SweepPlan = plan_sweep(spec, 1000)
         self.storage, self.slots, self._loss = storage, slots, loss
@@ -129,6 +133,7 @@ class SimulatedSweep:
         self._busy: list[tuple[float, int, str, TrialConfig, int]] = []
         self._paused: dict[str, Assignment] = {}
         self.started: list[str] = []
+        self.arrivals: list[tuple[float, str, int]] = []
         rungs = spec.stopping.rungs
         policy = StoppingPolicy(
             rungs=RungRule(
@@ -137,6 +142,7 @@ class SimulatedSweep:
                 levels=self.plan.rung_indices,
                 quota_per_method=rungs.quota_per_method,
             ),
+            forecast=ForecastRule(enabled=forecast),
             early_dynamics=EarlyDynamicsRule(enabled=False),
             record=record,
         )
@@ -154,6 +160,7 @@ class SimulatedSweep:
             trial_info=lambda trial_id, name, config: TrialInfo.of(trial_id, config),
             known_upfront=spec.searcher.kind not in LEARNING,
             deadline=deadline,
+            extras=make_extras(spec),
         )
 
     def run(self, until: Callable[[], bool] = lambda: False) -> SimulatedSweep:
@@ -212,6 +219,7 @@ class SimulatedSweep:
         if key not in self.storage.reports:
             self.storage.trained[key] += 1
             self.storage.reports[key] = self._train(trial_id, config, index)
+        self.arrivals.append((self.clock, trial_id, index))
         action = self.coordinator.report(*self.storage.reports[key])
         following = Assignment(trial_id, config, index + 1)
         if action is Action.CONTINUE:

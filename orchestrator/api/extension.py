@@ -1,0 +1,69 @@
+"""What extends a sweep that has begun: more trials, another search space, trials that a user asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator.api.history import standing_plan, standing_record
+from orchestrator.api.places import rebased_setup
+from orchestrator.api.preflight import ValidationResult
+from orchestrator.spec.identity import digest
+from orchestrator.spec.loading import parse_sweep
+from orchestrator.spec.sweep import SweepSpec, resolved
+from orchestrator.tuning.actions import ControlAction
+from orchestrator.tuning.journal import Record
+from orchestrator.tuning.planning import SweepPlan
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What a session trains besides what its sweep holds already.
+
+    Args:
+        plan: The numbers that all trials share; its trials count those of the search, old and new.
+        added: Trials to add, as the journal holds them (kind ``clone``).
+        actions: What users ask of single trials.
+    """
+
+    plan: SweepPlan
+    added: tuple[Record, ...] = ()
+    actions: tuple[ControlAction, ...] = ()
+
+    def changes(self, content: Mapping[str, Any], records: Sequence[Record]) -> bool:
+        """Whether the sweep becomes another one than its journal says."""
+        now = standing_record(records)
+        return digest(now["content"]) != digest(content) or standing_plan(records) != self.plan
+
+    def asks(self, content: Mapping[str, Any], records: Sequence[Record]) -> bool:
+        """Whether there is anything to do that a complete sweep has not done."""
+        return bool(self.added or self.actions) or (bool(records) and self.changes(content, records))
+
+
+def standing(validation: ValidationResult, records: Sequence[Record]) -> Extension:
+    """Return that nothing is added: the sweep's own plan, or that of the file where it has not begun."""
+    return Extension(standing_plan(records) if records else validation.plan)
+
+
+def as_extended(spec: SweepSpec, records: Sequence[Record]) -> SweepSpec:
+    """Return a sweep file with the search space, searcher and number of trials that its sweep was extended to."""
+    if not any(record["kind"] == "extend" for record in records):
+        return spec
+    content, values = standing_record(records)["content"], dict(resolved(spec))
+    values["budget"] = {**values["budget"], "trials": content["budget"]["trials"]}
+    return parse_sweep({**values, "search_space": content["search_space"], "searcher": content["searcher"]})
+
+
+def rebased_spec(spec: SweepSpec, folder: str) -> SweepSpec:
+    """Return a sweep whose relative paths lead from another folder (see `rebased_setup`)."""
+    setup = rebased_setup(spec.trial_setup, folder)
+    if asdict(setup) == asdict(spec.trial_setup):
+        return spec
+    changed = {
+        "model": setup.model,
+        "data": setup.data,
+        "evaluation": list(setup.evaluation),
+        "training": setup.training,
+    }
+    return spec.model_copy(update=changed)

@@ -1,0 +1,37 @@
+"""What a sweep trains, a base model on data or code of the user's own, as journal and MLflow name it."""
+
+from __future__ import annotations
+
+from orchestrator.api.history import FILE
+from orchestrator.api.preflight import ValidationResult
+from orchestrator.records import Scalar
+from orchestrator.tracking.tracker import DatasetInfo
+from orchestrator.training.models import find_model, weights_digest
+
+
+def inputs_of(validation: ValidationResult) -> dict[str, str]:
+    """Return digests of what trials read; a sweep is not resumed once one of them has changed."""
+    setup, entrypoint, model = validation.setup, validation.entrypoint, validation.spec.model
+    if entrypoint is not None:
+        return {f"{FILE}{name}": value for name, value in entrypoint.files.items()}
+    assert setup is not None
+    return {
+        "training data": setup.train_digest,
+        "base model": weights_digest(find_model(model), model.revision),
+    }
+
+
+def datasets_of(validation: ValidationResult) -> tuple[DatasetInfo, ...]:
+    """Return the data sets as MLflow records them; an entrypoint's are unknown."""
+    setup, data = validation.setup, validation.spec.data
+    if setup is None:
+        return ()
+    return (DatasetInfo("train", setup.train_digest, data.train or "phases", setup.train.rows),)
+
+
+def subject_params(validation: ValidationResult) -> dict[str, Scalar]:
+    """Return the parameters of the sweep's own run that say what is trained."""
+    setup, spec = validation.setup, validation.spec
+    if setup is None:
+        return {"entrypoint": "" if spec.entrypoint is None else spec.entrypoint.label}
+    return {"model": spec.model.path, "data": spec.data.train, "train_rows": setup.train.rows}

@@ -1,0 +1,104 @@
+"""``validate``, ``plan`` and ``run``: from a sweep file to a sweep."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.options import (
+    FileArgument,
+    JsonOption,
+    RayOption,
+    SetOption,
+    StorageOption,
+    TrackingOption,
+    TrialsOption,
+    load_file,
+)
+from orchestrator.cli.output import libraries_off_stdout, make_console, print_json, speaker
+
+commands = typer.Typer()
+
+
+@commands.command(epilog="Example: orchestrate validate search_spaces/dolly.yaml --set model=./my-model")
+def validate(
+    file: FileArgument,
+    set_: SetOption = None,
+    ray: RayOption = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check everything that can be checked without training, and print the resolved values."""
+    spec = load_file(file, set_, storage)
+    from orchestrator.api import validate_sweep
+    from orchestrator.reporting.plans import print_validation
+
+    with libraries_off_stdout(as_json):
+        outcome = validate_sweep(spec, ray_address=ray, where=str(file))
+    if as_json:
+        print_json(outcome.as_dict())
+    else:
+        print_validation(outcome.as_dict(), make_console())
+
+
+@commands.command(epilog="Example: orchestrate plan search_spaces/quickstart.yaml --json")
+def plan(
+    file: FileArgument,
+    set_: SetOption = None,
+    trials: TrialsOption = None,
+    storage: StorageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List trials, samples, tokens, batch plans, estimated memory and time. Nothing is trained."""
+    spec = load_file(file, set_, storage, trials)
+    from orchestrator.api import plan_trials
+    from orchestrator.reporting.plans import print_plan
+
+    with libraries_off_stdout(as_json):
+        outcome = plan_trials(spec, where=str(file))
+    if as_json:
+        print_json(outcome.as_dict())
+    else:
+        print_plan(outcome.as_dict(), make_console())
+
+
+@commands.command(
+    epilog="Example: orchestrate run search_spaces/dolly.yaml --set model=./my-model --set data.train=./dolly.jsonl"
+)
+def run(
+    file: FileArgument,
+    set_: SetOption = None,
+    ray: RayOption = None,
+    tracking_uri: TrackingOption = None,
+    storage: StorageOption = None,
+    trials: TrialsOption = None,
+    record: Annotated[bool, typer.Option("--record", help="Stop nothing and keep all training signals.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Set an earlier sweep of this name aside and start anew.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a sweep, or resume it when the same sweep was interrupted."""
+    spec = load_file(file, set_, storage, trials, tracking_uri)
+    from orchestrator.api import run_sweep
+    from orchestrator.reporting.live import LiveTable
+    from orchestrator.reporting.summary import print_summary
+
+    console = make_console(stderr=as_json)
+    with libraries_off_stdout(as_json), LiveTable(console) as table:
+        result = run_sweep(
+            spec,
+            ray_address=ray,
+            record=record,
+            fresh=fresh,
+            where=str(file),
+            observer=table.show,
+            say=speaker(console),
+        )
+    print_summary(result, console)
+    if as_json:
+        print_json(result.as_dict())
+    if result.status == "interrupted":
+        console.print("Interrupted; run the same command to go on.", style="bold yellow")
+        raise typer.Exit(130)

@@ -1,0 +1,94 @@
+"""What a trial's code is to train with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.integrations.brief import TrialBrief
+from orchestrator.records import TrialConfig
+from orchestrator.spec.batch_plan import BatchPlan
+from orchestrator.spec.schedules import multiplier
+
+
+class Hyperparameters:
+    """A trial's configuration, read-only.
+
+    Args:
+        brief: What the worker says of the trial.
+    """
+
+    def __init__(self, brief: TrialBrief) -> None:
+        self._brief = brief
+        config = brief.config
+        self._plan = BatchPlan(config.samples, config.effective_batch_size, config.warmup_unit, config.warmup_amount)
+
+    @property
+    def id(self) -> str:
+        """The trial's id, ten hex digits."""
+        return self._brief.trial_id
+
+    @property
+    def name(self) -> str:
+        """The trial's name as it stands in tables, e.g. ``own lr3e-4 ebs64 temperature0.05 s0``."""
+        return self._brief.name
+
+    @property
+    def sweep(self) -> str:
+        """Name of the sweep."""
+        return self._brief.sweep
+
+    @property
+    def config(self) -> TrialConfig:
+        """The whole configuration: every field of the search space, and the free hyperparameters as `params`."""
+        return self._brief.config
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Free hyperparameters by name: those of ``search_space.params`` and those of the trial's method."""
+        return self._brief.config.method_options
+
+    @property
+    def method(self) -> str:
+        """Method of the trial; ``own`` where the sweep names none."""
+        return self._brief.config.method
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak learning rate."""
+        return self._brief.config.learning_rate
+
+    @property
+    def effective_batch_size(self) -> int:
+        """Samples per optimizer step, over all micro-batches and processes."""
+        return self._brief.config.effective_batch_size
+
+    @property
+    def seed(self) -> int:
+        """Seed for the order of the data and for whatever is initialised."""
+        return self._brief.config.seed
+
+    @property
+    def samples(self) -> int:
+        """The budget in samples: train until so many are seen."""
+        return self._brief.config.samples
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the budget; the last may hold fewer samples than the others."""
+        return self._plan.steps
+
+    @property
+    def warmup_steps(self) -> int:
+        """Optimizer steps of the warm-up."""
+        return self._plan.warmup_steps
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the scheduled learning rate of an optimizer step, counted from 0; warm-up included.
+
+        Args:
+            step: 0 to ``steps - 1``.
+        """
+        config = self.config
+        factor = multiplier(config.schedule, step, self.steps, self.warmup_steps, config.schedule_options)
+        return config.learning_rate * factor
