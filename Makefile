@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: quickstart test lint bench bench-stopping docs clean install
+.PHONY: quickstart test test-all lint bench bench-stopping docs clean install
 
 install: $(STAMP)
 
@@ -27,6 +27,9 @@ lint: $(STAMP)
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest
+
+test-all: $(STAMP) lint
+	$(BIN)/python -m pytest -m 'slow or not slow'
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks

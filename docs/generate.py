@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +19,16 @@ import typer.main
 from pydantic import BaseModel
 
 from orchestrator.cli import app
-from orchestrator.settings import DataSettings, EvaluationSet, ModelSettings, Phase, TrainingSettings
+from orchestrator.integrations import Trial, sweep_arguments
+from orchestrator.integrations.hyperparameters import Hyperparameters
+from orchestrator.settings import (
+    DataSettings,
+    EntrypointSettings,
+    EvaluationSet,
+    ModelSettings,
+    Phase,
+    TrainingSettings,
+)
 from orchestrator.spec import stopping, sweep
 from orchestrator.spec.catalogue import (
     EXCLUDED,
@@ -30,6 +40,8 @@ from orchestrator.spec.catalogue import (
     method_summary_table,
 )
 from orchestrator.spec.cluster import ClusterProfile
+from orchestrator.spec.command_words import FIXED_NAMES
+from orchestrator.spec.own_search_space import OwnSearchSpace
 from orchestrator.spec.schedules import SCHEDULES
 from orchestrator.spec.schema import sweep_schema
 from orchestrator.spec.search_space import SearchSpace
@@ -41,6 +53,7 @@ PROGRAM = "orchestrate"
 # Section of the page -> the model behind it, in the order of the page.
 _SECTIONS: dict[str, type[Any]] = {
     "The whole file": sweep.SweepSpec,
+    "entrypoint": EntrypointSettings,
     "model": ModelSettings,
     "data": DataSettings,
     "data.phases": Phase,
@@ -48,6 +61,7 @@ _SECTIONS: dict[str, type[Any]] = {
     "objective": sweep.ObjectiveSpec,
     "objective.constraints": sweep.Constraint,
     "search_space": SearchSpace,
+    "search_space with an entrypoint": OwnSearchSpace,
     "searcher": sweep.SearcherSpec,
     "budget": sweep.Budget,
     "stopping": stopping.StoppingSpec,
@@ -68,6 +82,7 @@ def pages() -> dict[str, str]:
         "cli.md": cli_page,
         "methods.md": methods_page,
         "sweep-file.md": sweep_file_page,
+        "trial.md": trial_page,
     }
     return {name: f"{NOTE}\n{make().rstrip()}\n" for name, make in makers.items()}
 
@@ -102,10 +117,12 @@ _SWEEP_INTRO = f"""# The sweep file
 One YAML file describes one sweep. It is read into closed models: an unknown key is an error that names the
 nearest known one. Numbers such as `1e-5` are read as numbers. `{PROGRAM} schema` prints the same as a JSON Schema.
 
-Required are `name`, `model`, `data`, and in `search_space` the fields `method` and `effective_batch_size`.
+Required are `name`, `model`, `data`, and in `search_space` the fields `method` and `effective_batch_size`. With an
+`entrypoint`, which brings training of your own ([how to](../howto/own-training.md)), these are `name`, `entrypoint`,
+`budget.samples`, and in `search_space` the fields `effective_batch_size` and `learning_rate`.
 [every_feature.yaml](../../search_spaces/every_feature.yaml) shows every field at work.
 
-Short forms: `model: PATH` for `model: {{path: PATH}}`; `objective: METRIC` for `objective: {{metric: METRIC}}`;
+Short forms: `entrypoint: FILE.py:FUNCTION` for `entrypoint: {{function: FILE.py:FUNCTION}}`; `model: PATH` for `model: {{path: PATH}}`; `objective: METRIC` for `objective: {{metric: METRIC}}`;
 `searcher: KIND` for `searcher: {{kind: KIND}}`; `method: NAME` and `method: [NAME, ...]` for methods with their
 defaults. On the command line, `--set dotted.key=value` sets one field; the value is read as YAML."""
 
@@ -170,7 +187,9 @@ def _properties(model: type[Any]) -> Mapping[str, Any]:
 def _fields(model: type[Any]) -> Iterator[tuple[str, str]]:
     """Yield each field with its default as text."""
     if issubclass(model, BaseModel):
-        for name, info in model.model_fields.items():
+        own = model.__annotations__ if model is OwnSearchSpace else model.model_fields
+        for name in own:
+            info = model.model_fields[name]
             yield name, "required" if info.is_required() else _default(info.get_default(call_default_factory=True))
         return
     for field in dataclasses.fields(model):
@@ -225,6 +244,78 @@ def _bounds(entry: Mapping[str, Any]) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
+
+
+# -- the trial object ----------------------------------------------------------------------------------
+
+
+def trial_page() -> str:
+    """Return the page on what training code of the user's own imports."""
+    from orchestrator.integrations import SweepCallback
+
+    parts = [
+        _TRIAL_INTRO,
+        f"## `Trial`\n\n{_prose(Trial).partition('Args:')[0].rstrip()}",
+        "### What is to be trained",
+        _properties_of(Hyperparameters),
+    ]
+    parts += ["### Where it stands", _properties_of(Trial)]
+    parts += [_callable(f"trial.{name}", getattr(Trial, name), "###") for name in _methods_of(Hyperparameters, Trial)]
+    parts.append(
+        f"## `SweepCallback`\n\n```\nSweepCallback({_signature(SweepCallback)})\n```\n\n{_prose(SweepCallback)}"
+    )
+    parts.append(_callable("sweep_arguments", sweep_arguments, "##"))
+    names = ", ".join(f"`{{{name}}}`" for name in FIXED_NAMES)
+    parts.append(f"## Names in a command\n\nBesides the free hyperparameters, each by its own name: {names}.")
+    return "\n\n".join(parts)
+
+
+_FOR_CALLBACKS = frozenset({"close", "listen_only", "sealed_as"})
+
+_TRIAL_INTRO = """# The trial object
+
+What training code of your own uses of a sweep ([how to](../howto/own-training.md)). All of it comes from
+`orchestrator.integrations`, and none of it does anything outside of a sweep."""
+
+
+def _properties_of(model: type[Any]) -> str:
+    lines = ["| attribute | meaning |", "|---|---|"]
+    for name, value in vars(model).items():
+        if isinstance(value, property) and not name.startswith("_"):
+            lines.append(f"| `trial.{name}` | {_cell(_codes(inspect.cleandoc(value.__doc__ or '')))} |")
+    return "\n".join(lines)
+
+
+def _methods_of(*models: type[Any]) -> list[str]:
+    own = [(name, value) for model in models for name, value in vars(model).items() if not name.startswith("_")]
+    return [name for name, value in own if inspect.isfunction(value) and name not in _FOR_CALLBACKS]
+
+
+def _callable(name: str, value: Any, level: str) -> str:
+    return f"{level} `{name}`\n\n```\n{name}({_signature(value)})\n```\n\n{_prose(value)}"
+
+
+def _signature(value: Any) -> str:
+    parameters = [p for p in inspect.signature(value).parameters.values() if p.name != "self"]
+    shown = [str(p.replace(annotation=inspect.Parameter.empty)) for p in parameters]
+    stars = next((i for i, p in enumerate(parameters) if p.kind is inspect.Parameter.KEYWORD_ONLY), None)
+    return ", ".join(shown if stars is None else [*shown[:stars], "*", *shown[stars:]])
+
+
+def _prose(value: Any) -> str:
+    """Return a docstring in Google style as Markdown: its sections as lists."""
+    text = _codes(inspect.cleandoc(value.__doc__ or ""))
+    body, *sections = re.split(r"^(Args|Raises|Returns):\n", text, flags=re.MULTILINE)
+    parts = [re.sub(r"^>>> (.*?)(  # doctest.*)?$", r"```python\n\1\n```", body.rstrip(), flags=re.MULTILINE)]
+    for title, content in zip(sections[::2], sections[1::2], strict=True):
+        entries = re.sub(r"\n {8,}", " ", content.rstrip()).splitlines()
+        lines = [re.sub(r"^ {4}(\w+): ", r"- `\1`: ", entry) for entry in entries if entry.strip()]
+        parts.append(f"{title}:\n\n" + "\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _codes(text: str) -> str:
+    return text.replace("``", "`")
 
 
 # -- the command line ----------------------------------------------------------------------------------

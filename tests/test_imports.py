@@ -82,6 +82,17 @@ def test_training_loads_no_ray_mlflow_pydantic_optuna() -> None:
     assert_without(modules("orchestrator.training", "orchestrator.testbed"), {"ray", "mlflow", "optuna", "pydantic"})
 
 
+def test_integrations_load_no_ray_mlflow_pydantic_optuna() -> None:
+    assert_without(modules("orchestrator.integrations"), {"ray", "mlflow", "optuna", "pydantic"})
+
+
+def test_a_trial_object_needs_the_standard_library_alone() -> None:
+    heavy = HEAVY | {"pydantic", "pydantic_core", "yaml", "numpy"}
+    assert_without(
+        ["orchestrator.integrations", "orchestrator.integrations.launch", "orchestrator.integrations.nursery"], heavy
+    )
+
+
 def test_tuning_and_reporting_load_no_mlflow() -> None:
     assert_without(modules("orchestrator.tuning", "orchestrator.reporting", "orchestrator.api"), {"mlflow"})
 

@@ -33,7 +33,7 @@ from orchestrator.records import Scalar, TrialConfig
 from orchestrator.reporting.summary import decision_note
 from orchestrator.reporting.verdicts import certainty_metrics, certainty_tags
 from orchestrator.results import SweepResult, SweepView, TrackingIds
-from orchestrator.settings import TrialSetup
+from orchestrator.settings import EntrypointSettings, TrialSetup
 from orchestrator.spec.catalogue import METHODS, resolve_options
 from orchestrator.spec.identity import digest, trial_name
 from orchestrator.spec.sweep import SweepSpec, resolved
@@ -268,7 +268,7 @@ class _Session:
             "cluster": self._spec.cluster,
             "environment": environment(),
             "folder": str(Path.cwd()),
-            "entrypoint": None if self._spec.entrypoint is None else asdict(self._spec.entrypoint),
+            "entrypoint": None if self._entrypoint is None else asdict(self._entrypoint),
             "evaluation": {} if setup is None else {entry.name: entry.digest for entry in setup.evaluation},
             "tracking": {"uri": uri, "experiment": tracking.experiment or self._spec.name}
             if tracking.enabled
@@ -368,6 +368,12 @@ class _Session:
             extras=make_extras(spec),
         )
 
+    @property
+    def _entrypoint(self) -> EntrypointSettings | None:
+        """The entrypoint with the folder in which it was found, wherever workers are."""
+        report, given = self._validation.entrypoint, self._spec.entrypoint
+        return None if report is None or given is None else replace(given, folder=report.folder)
+
     def _task(self) -> WorkerTask:
         spec = self._spec
         return WorkerTask(
@@ -377,7 +383,7 @@ class _Session:
             levels=self._plan.levels,
             divergence=make_divergence(spec, self._plan, self._record),
             threads=max(1, int(spec.resources.cpu)),
-            entrypoint=spec.entrypoint,
+            entrypoint=self._entrypoint,
             judged=spec.judged_metrics,
             varied=spec.search_space.varied,
         )

@@ -46,7 +46,9 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except OrchestratorError as error:
-        Console(stderr=True, emoji=False).print(f"[bold red]error[/]  {escape(str(error))}", highlight=False, soft_wrap=True)
+        Console(stderr=True, emoji=False).print(
+            f"[bold red]error[/]  {escape(str(error))}", highlight=False, soft_wrap=True
+        )
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -30,7 +30,7 @@ class Hyperparameters:
 
     @property
     def name(self) -> str:
-        """The trial's name as it stands in tables, e.g. ``own lr3e-4 ebs64 temperature0.05 s0``."""
+        """The trial's name as it stands in tables, e.g. ``temperature0.05 lr3e-4 ebs64 s0``."""
         return self._brief.name
 
     @property
@@ -40,7 +40,7 @@ class Hyperparameters:
 
     @property
     def config(self) -> TrialConfig:
-        """The whole configuration: every field of the search space, and the free hyperparameters as `params`."""
+        """The whole configuration as a `TrialConfig`: every field of the search space; free hyperparameters are in `params`."""
         return self._brief.config
 
     @property

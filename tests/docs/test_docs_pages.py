@@ -71,9 +71,10 @@ def merged(base, part):
 
 
 def whole(fragment):
-    """Complete a fragment to a sweep; phases take the place of data.train."""
-    values = merged(BASE, fragment)
-    if "phases" in values["data"]:
+    """Complete a fragment to a sweep; phases take the place of data.train, an entrypoint that of model and data."""
+    replaced = ("model", "data", "evaluation") if "entrypoint" in fragment else ()
+    values = merged({key: value for key, value in BASE.items() if key not in replaced}, fragment)
+    if "phases" in values.get("data", {}):
         del values["data"]["train"]
     return values
 

@@ -142,6 +142,7 @@ def test_history_reads_back_what_the_run_said(whole: tuple[dict[str, Any], Path]
     assert json.loads(json.dumps(read.as_dict()))["verdict"] == result["verdict"]
 
 
+@pytest.mark.slow
 def test_driver_killed_in_audit_and_in_repeats_ends_as_the_uninterrupted_one(
     whole: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
@@ -157,6 +158,7 @@ def test_driver_killed_in_audit_and_in_repeats_ends_as_the_uninterrupted_one(
     assert _rows(killed, ENDINGS) == _rows(storage, ENDINGS)
 
 
+@pytest.mark.slow
 def test_more_audits_can_be_asked_for_after_the_end(whole: tuple[dict[str, Any], Path]) -> None:
     result, storage = whole
     more = _run(storage, "--set", "stopping.audit=1")

@@ -150,6 +150,7 @@ def test_complete_sweep_points_to_extend(steered: Path) -> None:
     assert "orchestrate extend" in said
 
 
+@pytest.mark.slow
 def test_extension_killed_half_way_goes_on_and_trains_nothing_twice(steered: Path) -> None:
     before = runs(steered)
     old = dict(milestones(steered))

@@ -136,6 +136,7 @@ def test_a_function_is_swept_like_anything_else(whole: tuple[dict[str, Any], Pat
     assert "quality" in report
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_resumes_to_the_same_result(whole: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     result, uninterrupted = whole
     before = trial_processes()
@@ -165,6 +166,7 @@ def test_changed_code_is_refused_once_a_trial_has_reached_a_milestone(whole: tup
     command(folder)  # as it was
 
 
+@pytest.mark.slow
 def test_code_without_the_objective_ends_the_sweep_and_may_be_mended(tmp_path: Path) -> None:
     wrong = CODE.replace('"eval/loss"', '"eval_loss"')
     done = run(command(tmp_path, code=wrong))

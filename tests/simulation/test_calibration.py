@@ -44,7 +44,9 @@ def test_forecasts_of_sweeps_left_out_are_calibrated_and_better_than_even_odds(s
     assert all(0.7 <= stage.inside_90 <= 1 for stage in found.stages)
     assert all(stage.inside_50 <= stage.inside_90 for stage in found.stages)
     assert found.stages[-1].log_score < found.stages[-1].even_log_score
-    assert all(stage.value_inside >= 0.8 for stage in found.stages[2:])  # the first two rest on three sweeps' falls alone
+    assert all(
+        stage.value_inside >= 0.8 for stage in found.stages[2:]
+    )  # the first two rest on three sweeps' falls alone
     assert found.stages[-1].value_error < found.stages[0].value_error
     assert found.stages[-1].crps < found.stages[0].crps
     assert all(low.said <= high.said for low, high in zip(found.reliability, found.reliability[1:], strict=False))

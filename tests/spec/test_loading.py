@@ -10,7 +10,7 @@ from sweep_files import ROOT, SWEEP, line_of
 from orchestrator.errors import SpecError
 from orchestrator.spec.domains import Choice, Fixed
 from orchestrator.spec.loading import load_sweep
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep import SweepSpec, resolved
 
 
 def write(folder: Path, text: str) -> Path:
@@ -364,4 +364,4 @@ def test_digest_ignores_where_a_sweep_runs(tmp_path: Path) -> None:
 def test_resolved_sweep_loads_again(tmp_path: Path) -> None:
     for file in [write(tmp_path, SWEEP), *shipped()]:
         spec = load_sweep(file)
-        assert SweepSpec.model_validate(spec.model_dump(mode="json")) == spec
+        assert SweepSpec.model_validate(dict(resolved(spec))) == spec

@@ -250,6 +250,21 @@ def test_code_that_fails_is_told_with_its_place(make: Make) -> None:
     assert "script.py:train failed: ValueError: no such thing (script.py:10); its output stands in" in said
 
 
+def test_code_that_exits_by_itself_is_told_with_its_last_words(make: Make) -> None:
+    said = failure(make("import sys\ndef train(trial): sys.exit('no data here')"))
+    assert "script.py:train failed: it ended with exit code 1: no data here" in said
+
+
+def test_code_that_reports_on_after_it_was_stopped_is_ended(make: Make, tmp_path: Path) -> None:
+    code = TRAIN.replace("if trial.should_stop():", "if 0:")
+    runner = make(code, grace_seconds=30.0)
+    runner.step()
+    began = time.monotonic()
+    runner.close()
+    assert time.monotonic() - began < 25, "it ends by itself at its next report, not by force"
+    assert "stops at" not in output(tmp_path)
+
+
 def test_a_silent_trial_fails(make: Make) -> None:
     said = failure(make("import time\ndef train(trial): time.sleep(60)", silent_minutes=0.01, grace_seconds=0.0))
     assert "script.py:train reported nothing for 0.01 minutes" in said

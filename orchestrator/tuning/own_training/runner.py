@@ -90,7 +90,7 @@ class OwnTrialRunner(MilestoneRunner):
         folder = self._task.folder
         brief = TrialBrief(
             trial_id=self._trial_id, name=trial_name(self._config, self._task.varied), sweep=folder.name,
-            config=self._config, levels=self._task.levels, judged=self._task.judged, known_milestones=self._next,
+            config=self._config, levels=self._levels, judged=self._task.judged, known_milestones=self._next,
             known_samples=reported[-1].samples_seen if reported else 0, known_seconds=self._seconds,
             checkpoints=str(self._checkpoints), socket="", log=str(folder.trial(self._trial_id) / "output.log"),
             entrypoint=self._entrypoint,
@@ -116,7 +116,7 @@ class OwnTrialRunner(MilestoneRunner):
             process.answer(stop=False)
             return False
         self._write_milestones(message["milestone"])
-        if message["milestone"]["indices"][-1] == len(self._task.levels) - 1:
+        if message["milestone"]["indices"][-1] == len(self._levels) - 1:
             self._let_end(process)
         return True
 
@@ -168,7 +168,7 @@ class OwnTrialRunner(MilestoneRunner):
         self._seconds = reached["elapsed_seconds"]
         for index in reached["indices"]:
             first = index == reached["indices"][0]
-            final = index == len(self._task.levels) - 1
+            final = index == len(self._levels) - 1
             self._write(
                 index, TrialState.COMPLETED if final else TrialState.RUNNING, reached["samples_seen"], None,
                 tokens_seen=reached["tokens_seen"], scores=reached["scores"], standard_errors=reached["standard_errors"],
@@ -190,7 +190,7 @@ class OwnTrialRunner(MilestoneRunner):
         found = sealed(self._checkpoints)
         checkpoint = str(found[-1].folder.relative_to(self._task.folder.storage)) if found else None
         milestone = Milestone(
-            trial_id=self._trial_id, index=index, level=self._task.levels[index], samples_seen=samples_seen, state=state,
+            trial_id=self._trial_id, index=index, level=self._levels[index], samples_seen=samples_seen, state=state,
             signals=signals, setup_seconds=self._setup_seconds(values["training_seconds"] + values["evaluation_seconds"]), checkpoint=None if halted else checkpoint,
             system=system_values(), node=socket.gethostname(), **values,
         )  # fmt: skip
