@@ -247,7 +247,7 @@ class Trial(Hyperparameters):
             return
         value = self._number("loss", loss)
         step = math.ceil(seen / self.effective_batch_size) if step is None else int(step)
-        rate = self.learning_rate_at(min(step, self.steps) - 1) if learning_rate is None else learning_rate
+        rate = self.learning_rate_at(max(0, min(step, self.steps) - 1)) if learning_rate is None else learning_rate
         signal = TrainingSignal(
             step=step, samples_seen=seen, tokens_seen=self._tokens, loss=value,
             total_loss=value if total_loss is None else self._number("total_loss", total_loss),

@@ -9,10 +9,12 @@ from orchestrator.spec import sweep
 from orchestrator.spec.domains import Choice, Fixed, Integer, Uniform
 from orchestrator.spec.loading import load_sweep
 from orchestrator.spec.schedules import SCHEDULES
+from orchestrator.tuning.own_training.inspect_entrypoint import inspect_entrypoint
 from orchestrator.tuning.planning import plan_sweep
 
 FOLDER = Path(__file__).resolve().parents[2] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))
+EXAMPLES = sorted((FOLDER / "examples").glob("*.yaml"))
 EVERY_FEATURE = FOLDER / "every_feature.yaml"
 
 
@@ -37,6 +39,17 @@ def test_shipped_sweep_file_plans_for_its_data(file):
     assert plan.trials >= 12
     assert plan.levels[-1] == plan.samples
     assert plan.rung_indices
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_shipped_example_finds_its_code_and_plans(file):
+    spec = load_sweep(file)
+    report = inspect_entrypoint(spec.entrypoint, str(file))
+    plan = plan_sweep(spec, None)
+    assert spec.name == file.stem
+    assert list(report.files) == [f"{file.stem}.py"]
+    assert plan.rung_indices
+    assert f"examples/{file.name}" in (FOLDER.parent / "docs" / "howto" / "own-training.md").read_text()
 
 
 def test_dolly_takes_model_and_data_from_overrides():
