@@ -150,6 +150,9 @@ class RungSystem:
     def note(self, trial: TrialProgress, rung: int, key: Key) -> None:
         """Hear of a trial that has arrived; rungs judge by the key alone and keep nothing of it."""
 
+    def finish(self, trial_id: str, key: Key) -> None:
+        """Hear how a trial that trained to its end has ended."""
+
     def drop(self, trial_id: str) -> None:
         """Hear of a trial that does not count any more."""
 

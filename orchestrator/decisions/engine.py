@@ -295,6 +295,8 @@ class StoppingEngine:
         if state is TrialState.COMPLETED:
             trial.outcome = Outcome.COMPLETED
             system.complete(trial_id)
+            if level_index == len(self.levels) - 1:
+                system.finish(trial_id, key)
             return given or self._plain(trial, "budget", f"Completed: trained its whole budget; {self._score(key)}.")
         position = self._position.get(level_index)
         if position is None:

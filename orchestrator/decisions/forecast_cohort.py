@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import takewhile
 
 from orchestrator.decisions.cohort import RungSystem, Verdict
-from orchestrator.decisions.forecast import RULE, Forecast, ForecastRule, forecast
+from orchestrator.decisions.forecast import RULE, Forecast, ForecastRule, Survey, forecast, survey
 from orchestrator.decisions.objective import Key, is_judgeable
 from orchestrator.decisions.rungs import Entry
 from orchestrator.decisions.sighting import Sighting
@@ -29,30 +29,54 @@ class ForecastBook:
     def __init__(self, rule: ForecastRule, levels: Sequence[int], budget: int) -> None:
         self._rule, self._levels, self._budget = rule, levels, budget
         self._seen: dict[int, dict[str, tuple[TrialFacts, Key, Mapping[str, object]]]] = {}
+        self._surveys: dict[int, Survey | None] = {}
         self._made: dict[int, Forecasts] = {}
+        self._ends: dict[str, float] = {}
 
     def note(self, trial: TrialProgress, rung: int, key: Key) -> None:
         """Take in a trial's result at a rung, with its dynamics there."""
         self._seen.setdefault(rung, {})[trial.facts.trial_id] = (trial.facts, key, trial.dynamics)
-        self._made.pop(rung, None)
+        self._outdated(rung)
+
+    def finish(self, trial_id: str, key: Key) -> None:
+        """Learn what has become of a trial that trained to its end; one that breaks a constraint teaches nothing."""
+        if is_judgeable(key) and key[0] == 0:
+            self._ends[trial_id] = key[1]
+            self._made.clear()
 
     def drop(self, trial_id: str) -> None:
         """Take out a trial that does not count any more."""
         for rung, seen in self._seen.items():
             if seen.pop(trial_id, None) is not None:
-                self._made.pop(rung, None)
+                self._outdated(rung)
+        if self._ends.pop(trial_id, None) is not None:
+            self._made.clear()
 
     def at(self, rung: int) -> Forecasts:
         """Return the forecasts of all judgeable trials that have been seen at a rung so far."""
         if rung not in self._made:
+            seen = self._survey(rung)
+            self._made[rung] = {} if seen is None else forecast(seen, self._rule, self._ends)
+        return self._made[rung]
+
+    def samples_ahead(self, rung: int) -> int:
+        """Return how many samples a trial trains from a rung to the next, or to its end."""
+        return (*self._levels, self._budget)[rung + 1] - self._levels[rung]
+
+    def _outdated(self, rung: int) -> None:
+        self._made.pop(rung, None)
+        self._surveys.pop(rung, None)
+
+    def _survey(self, rung: int) -> Survey | None:
+        if rung not in self._surveys:
             seen = self._seen.get(rung, {})
             sightings = [self._sighting(trial_id, rung) for trial_id in sorted(seen) if is_judgeable(seen[trial_id][1])]
             began = max(len(self._seen.get(0, {})), len(sightings))
-            self._made[rung] = forecast(
-                self._penalised(sightings, rung), self._levels[: rung + 1], self._budget, self._rule,
-                len(sightings) / began if sightings else 1.0,
-            )  # fmt: skip
-        return self._made[rung]
+            self._surveys[rung] = survey(
+                self._penalised(sightings, rung), self._levels[: rung + 1], self._budget, self._rule.model,
+                len(sightings) / began,
+            ) if sightings else None  # fmt: skip
+        return self._surveys[rung]
 
     def _sighting(self, trial_id: str, rung: int) -> Sighting:
         facts, _, dynamics = self._seen[rung][trial_id]
@@ -108,6 +132,10 @@ class ForecastSystem(RungSystem):
         """Take in what is seen of a trial that has arrived."""
         self._book.note(trial, rung, key)
 
+    def finish(self, trial_id: str, key: Key) -> None:
+        """Learn what has become of a trial that trained to its end."""
+        self._book.finish(trial_id, key)
+
     def drop(self, trial_id: str) -> None:
         """Take out a trial that does not count any more."""
         self._book.drop(trial_id)
@@ -148,12 +176,17 @@ class ForecastSystem(RungSystem):
         return None
 
     def idle_candidate(self, rung: int) -> tuple[float, Verdict] | None:
-        """Return the waiting trial most likely to end best, if the forecast of those that have arrived keeps it."""
+        """Return the waiting trial with the largest expected improvement, if the forecast of those that have come keeps it.
+
+        What it is offered for is that improvement per sample to its next milestone, so that a free slot goes where a
+        sample is worth most, over all rungs.
+        """
         forecasts = self.forecasts(rung)
         waiting = [entry for entry in self.rungs[rung].waiting() if is_judgeable(entry.key)]
         if not waiting:
             return None
-        best = min(waiting, key=lambda entry: (-forecasts[entry.trial_id].probability, entry.place))
+        best = min(waiting, key=lambda entry: (-forecasts[entry.trial_id].improvement, entry.place))
         if not forecasts[best.trial_id].keeps:
             return None
-        return (-forecasts[best.trial_id].probability, Verdict(best, True, "idle"))
+        worth = forecasts[best.trial_id].improvement / self._book.samples_ahead(rung)
+        return (-worth, Verdict(best, True, "idle"))

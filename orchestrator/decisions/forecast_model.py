@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from orchestrator.decisions.forecast_landing import Landing
 from orchestrator.decisions.forecast_panel import FEATURES, Array, Panel
 from orchestrator.decisions.forest import Forest
 from orchestrator.errors import SpecError
@@ -34,8 +35,6 @@ FAR = 4.0
 
 PACE_KEPT = 0.8
 """Found on recorded sweeps, with 0.6 to 0.9 nearly as good."""
-
-Z_90 = 1.645
 
 Numbers = tuple[float, ...]
 
@@ -86,22 +85,12 @@ class ForecastModel:
         mean, trees = self._predict(panel)
         return mean, math.exp(float(np.dot(self.spread, spread_columns(panel, mean, trees))))
 
-    def final_unit(self, panel: Panel) -> float:
-        """Return how much of the objective one panel unit is expected to be at the end."""
-        return panel.unit * math.exp(self.growth[0] + self.growth[1] * stage(panel.share))
-
-    def in_units(self, panel: Panel, values: Array) -> Array:
-        """Return forecasts as values of the objective (turned so that less is better); the common fall is a rough guess."""
-        found: Array = self._best_at_end(panel) + self.final_unit(panel) * np.sinh(np.clip(values, -3.0, 6.0))
-        return np.maximum(found, 0.0) if panel.positive else found
-
-    def band(self, panel: Panel, mean: Array, deviation: float) -> tuple[Array, Array]:
-        """Return the ends of the 90 % bands in units of the objective, the doubt about the common fall included."""
-        middle = self.in_units(panel, mean)
-        common = Z_90 * doubt_scale(panel) * math.exp(self.doubt[0] + self.doubt[1] * stage(panel.share))
-        low, high = (self.in_units(panel, mean + side * Z_90 * deviation) for side in (-1, 1))
-        low, high = middle - np.hypot(middle - low, common), middle + np.hypot(high - middle, common)
-        return (np.maximum(low, 0.0) if panel.positive else low), high
+    def landing(self, panel: Panel) -> Landing:
+        """Return where the cohort will land in units of the objective: a guess, until trials have completed."""
+        at = stage(panel.share)
+        unit = panel.unit * math.exp(self.growth[0] + self.growth[1] * at)
+        doubt = doubt_scale(panel) * math.exp(self.doubt[0] + self.doubt[1] * at)
+        return Landing(self._best_at_end(panel), unit, doubt, panel.positive)
 
     def _best_at_end(self, panel: Panel) -> float:
         """Return the expected best objective at the end.

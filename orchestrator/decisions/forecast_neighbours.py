@@ -22,6 +22,9 @@ FARTHEST = 4.0
 """How badly a neighbour does beyond this does not matter: it has failed."""
 
 LEAST_WEIGHT = 0.1
+OTHER_METHOD = 2.0
+"""Squared steps between two methods at the same learning rate and batch."""
+
 ROWS_AT_ONCE = 512
 """Bounds the memory of the weights in a sweep of many thousand trials."""
 
@@ -36,8 +39,7 @@ def neighbourhood(sightings: Sequence[Sighting], values: Array) -> list[Array]:
         sightings: The trials.
         values: Extrapolated objectives on the panel's scale, shape [trials]; less is better.
     """
-    rates = np.log([each.learning_rate for each in sightings]) / RATE_STEP
-    batches = np.log([float(each.effective_batch_size) for each in sightings]) / BATCH_STEP
+    rates, batches = _places(sightings)
     _, methods = np.unique([each.method for each in sightings], return_inverse=True)
     mean, best, rate_from_best = values.copy(), values.copy(), np.zeros(len(values))
     for method in range(int(methods.max()) + 1):
@@ -47,6 +49,26 @@ def neighbourhood(sightings: Sequence[Sighting], values: Array) -> list[Array]:
         best[rows], rate_from_best[rows] = values[leader], rates[rows] - rates[leader]
     batch_from_best = batches - batches[int(np.argmin(values))]
     return [mean, mean - values, best, rate_from_best, batch_from_best]
+
+
+def closeness(sightings: Sequence[Sighting], others: npt.NDArray[np.int64]) -> Array:
+    """Return how close every trial's recipe is to that of some others: 1 for the same recipe, shape [trials, others].
+
+    Args:
+        sightings: The trials.
+        others: Rows of the others.
+    """
+    rates, batches = _places(sightings)
+    methods = np.array([each.method for each in sightings])
+    apart = (rates[:, None] - rates[others]) ** 2 + (batches[:, None] - batches[others]) ** 2
+    apart += OTHER_METHOD * (methods[:, None] != methods[others])
+    result: Array = np.exp(-0.5 * apart)
+    return result
+
+
+def _places(sightings: Sequence[Sighting]) -> tuple[Array, Array]:
+    rates = np.log([each.learning_rate for each in sightings]) / RATE_STEP
+    return rates, np.log([float(each.effective_batch_size) for each in sightings]) / BATCH_STEP
 
 
 def _means(rates: Array, batches: Array, values: Array) -> Array:

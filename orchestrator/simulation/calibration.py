@@ -159,7 +159,7 @@ def own_scores(sweep: RecordedSweep, lesson: Lesson) -> Array:
 def _score_sweep(sweep: RecordedSweep, metric: str, model: ForecastModel) -> Iterable[_Scored]:
     for index, lesson in enumerate(whole_panels(sweep, metric)):
         mean, deviation = model.mean_and_deviation(lesson.panel)
-        said = credible_set(mean, deviation, 0.5)[0]
+        said = credible_set(mean, np.full(len(mean), deviation), 0.5).wins
         came = np.zeros(len(said))
         came[int(np.argmin(lesson.targets))] = 1.0
         yield _Scored(sweep.name, index, lesson.panel.share,
@@ -188,8 +188,9 @@ def _value_scores(lesson: Lesson, model: ForecastModel, mean: Array, deviation: 
     known = (mean <= np.median(mean)) & np.isfinite(lesson.finals)
     if not known.any():
         return {"value_error": math.nan, "value_inside": math.nan}
-    low, high = model.band(lesson.panel, mean, deviation)
-    finals, apart = lesson.finals[known], np.abs(model.in_units(lesson.panel, mean) - lesson.finals)[known]
+    landing = model.landing(lesson.panel)
+    low, high = landing.band(mean, np.full(len(mean), deviation))
+    finals, apart = lesson.finals[known], np.abs(landing.values(mean) - lesson.finals)[known]
     inside = (low[known] <= finals) & (finals <= high[known])
     return {
         "value_error": float(np.median(apart / np.maximum(np.abs(finals), 1e-9))),

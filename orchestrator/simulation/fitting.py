@@ -19,8 +19,8 @@ from scipy.optimize import minimize
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from orchestrator.decisions.dynamics import extract
+from orchestrator.decisions.forecast_landing import Z_90
 from orchestrator.decisions.forecast_model import (
-    Z_90,
     ForecastModel,
     Numbers,
     design,
@@ -274,7 +274,7 @@ def _doubt(taught: Sequence[Lesson], model: ForecastModel) -> Numbers:
         mean = model.mean(lesson.panel)
         known = (mean <= np.median(mean)) & np.isfinite(lesson.finals)
         if known.any():
-            apart = lesson.finals[known] - model.in_units(lesson.panel, mean)[known]
+            apart = lesson.finals[known] - model.landing(lesson.panel).values(mean)[known]
             stages.append(stage(lesson.panel.share))
             errors.append(math.log(abs(float(np.median(apart))) / doubt_scale(lesson.panel) + 1e-3))
     intercept, slope = _line(np.array(stages), np.array(errors))

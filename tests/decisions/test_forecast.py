@@ -11,23 +11,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.decisions.engine import StoppingEngine
-from orchestrator.decisions.forecast import RULE, ForecastRule, credible_set, forecast
+from orchestrator.decisions.forecast import RULE, ForecastRule, credible_set, forecast, survey
+from orchestrator.decisions.forecast_cohort import ForecastBook, ForecastSystem
 from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, load_model
 from orchestrator.decisions.objective import Constraint, Objective
 from orchestrator.decisions.policy import StoppingPolicy
 from orchestrator.decisions.sighting import Sighting
-from orchestrator.decisions.trials import TrialFacts
+from orchestrator.decisions.trials import TrialFacts, TrialProgress
 from orchestrator.errors import SpecError
 from orchestrator.records import Action, Outcome, TrialState
 
 LEVELS = (32, 64, 128, 1024)
 POLICY = StoppingPolicy(forecast=ForecastRule(enabled=True))
+MODEL = load_model(SHIPPED_WEIGHTS)
 means = st.lists(st.floats(0, 4), min_size=1, max_size=40)
+
+
+def chosen(values, deviation, miss, tolerance=0.0):
+    return credible_set(np.array(values), np.full(len(values), deviation), miss, tolerance)
+
+
+def forecasts(sightings, levels=(32, 64), ends=None):
+    return forecast(survey(sightings, levels, 1024, MODEL), ForecastRule(), ends)
 
 
 @given(means, st.floats(0.01, 1.0), st.floats(0.01, 0.5))
 def test_credible_set_holds_the_likeliest_and_enough_probability(values, deviation, miss):
-    probability, keeps = credible_set(np.array(values), deviation, miss)
+    found = chosen(values, deviation, miss)
+    probability, keeps = found.wins, found.keeps
     assert probability.sum() == pytest.approx(1)
     assert keeps[probability.argmax()]
     assert probability[keeps].sum() >= 1 - miss
@@ -36,28 +47,28 @@ def test_credible_set_holds_the_likeliest_and_enough_probability(values, deviati
 
 @given(means, st.floats(0.01, 1.0))
 def test_a_smaller_tolerated_miss_never_stops_more(values, deviation):
-    sure = credible_set(np.array(values), deviation, 0.01)[1]
-    bold = credible_set(np.array(values), deviation, 0.3)[1]
+    sure = chosen(values, deviation, 0.01).keeps
+    bold = chosen(values, deviation, 0.3).keeps
     assert (sure | ~bold).all()
 
 
 @given(means, st.floats(0.01, 1.0))
 def test_a_tolerated_regret_never_keeps_more(values, deviation):
-    strict = credible_set(np.array(values), deviation, 0.05)[1]
-    lax = credible_set(np.array(values), deviation, 0.05, tolerance=0.5)[1]
+    strict = chosen(values, deviation, 0.05).keeps
+    lax = chosen(values, deviation, 0.05, tolerance=0.5).keeps
     assert lax.sum() <= strict.sum()
 
 
 def test_where_the_forecast_is_sure_one_goes_on_and_where_it_is_not_many():
     values = np.linspace(0, 4, 20)
-    assert credible_set(values, 0.02, 0.05)[1].sum() == 1
-    assert credible_set(values, 1.0, 0.05)[1].sum() > 5
+    assert chosen(values, 0.02, 0.05).keeps.sum() == 1
+    assert chosen(values, 1.0, 0.05).keeps.sum() > 5
 
 
 def test_forecast_does_not_depend_on_the_order_of_the_trials():
     sightings = [Sighting(f"t{i}", "full", 1e-3 * (i + 1), 16, (3.0 + i, 2.0 + i), {}) for i in range(8)]
-    turned = forecast(sightings[::-1], (32, 64), 1024, ForecastRule())
-    assert forecast(sightings, (32, 64), 1024, ForecastRule()) == turned
+    turned = forecasts(sightings[::-1])
+    assert forecasts(sightings) == turned
     first = turned["t0"]
     assert first.low < first.expected < first.high
     assert first.best_expected == min(each.expected for each in turned.values())
@@ -66,17 +77,68 @@ def test_forecast_does_not_depend_on_the_order_of_the_trials():
 @given(st.lists(st.floats(0.1, 9), min_size=4, max_size=12, unique=True), st.floats(0, 5))
 def test_bands_hold_the_expected_value_and_never_reach_below_0_where_no_objective_does(now, fall):
     sightings = [Sighting(f"t{i}", "full", 1e-3, 16, (value + fall, value)) for i, value in enumerate(now)]
-    for each in forecast(sightings, (32, 64), 1024, ForecastRule()).values():
+    for each in forecasts(sightings).values():
         assert 0 <= each.low <= each.expected <= each.high
         assert each.high > each.low
 
 
 def test_a_faster_fall_is_expected_to_lead_farther():
     slow, fast = (
-        forecast([Sighting(f"t{i}", "full", 1e-3, 16, (4.0 + i + fall, 4.0 + i)) for i in range(5)], (32, 64), 1024, ForecastRule())
+        forecasts([Sighting(f"t{i}", "full", 1e-3, 16, (4.0 + i + fall, 4.0 + i)) for i in range(5)])
         for fall in (0.1, 1.0)
     )  # fmt: skip
     assert fast["t0"].best_expected < slow["t0"].best_expected
+
+
+def test_a_known_end_is_sure_and_its_improvement_certain():
+    found = credible_set(np.array([0.5, 1.0, 2.0]), np.array([0.0, 0.0, 0.0]), 0.05)
+    assert found.wins.tolist() == [1, 0, 0]
+    assert found.keeps.tolist() == [True, False, False]
+    assert found.improvement.tolist() == [0.5, 0, 0]
+
+
+@given(means, st.floats(0.01, 1.0))
+def test_who_is_expected_to_end_best_improves_most(values, deviation):
+    found = chosen(values, deviation, 0.05)
+    assert (found.improvement >= 0).all()
+    # Two of a kind differ by what 1,024 draws leave to chance.
+    assert found.improvement[np.argmin(values)] >= found.improvement.max() - 0.12 * deviation
+
+
+SEEN = [Sighting(f"t{i}", "full", 1e-4 * 2**i, 16, (3.0 + i / 4, 2.0 + i / 4)) for i in range(8)]
+
+
+def test_completed_trials_say_where_the_others_will_land():
+    before = forecasts(SEEN)
+    ends = {f"t{i}": before[f"t{i}"].expected + 0.5 for i in (0, 1, 4)}
+    after = forecasts(SEEN, ends=ends)
+    for name, end in ends.items():
+        assert after[name].expected == after[name].low == after[name].high == end
+    for name in ("t2", "t3", "t5"):
+        assert before[name].expected < after[name].expected
+        assert abs(after[name].expected - before[name].expected - 0.5) < 0.25
+        assert after[name].high - after[name].low < before[name].high - before[name].low
+
+
+def test_a_recipe_beside_one_that_ended_worse_than_forecast_is_expected_to_end_worse():
+    before = forecasts(SEEN)
+    as_said = {name: before[name].expected for name in ("t0", "t3", "t7")}
+    worse = forecasts(SEEN, ends={**as_said, "t3": before["t6"].expected})
+    usual = forecasts(SEEN, ends=as_said)
+    assert worse["t2"].probability < usual["t2"].probability
+    assert worse["t4"].expected > usual["t4"].expected
+
+
+def test_an_end_far_below_the_others_leaves_only_its_neighbours_a_chance():
+    before = forecasts(SEEN)
+    as_said = {name: before[name].expected for name in ("t3", "t4", "t6", "t7")}
+    after = forecasts(SEEN, ends={**as_said, "t0": before["t0"].expected / 4})
+    assert after["t0"].probability > max(before["t0"].probability, 0.5)
+    assert {name for name, each in after.items() if each.keeps} <= {"t0", "t1", "t2"}
+
+
+def test_what_has_not_ended_with_a_number_teaches_nothing():
+    assert forecasts(SEEN, ends={"t0": math.inf, "not among them": 1.0}) == forecasts(SEEN)
 
 
 @pytest.mark.parametrize(
@@ -207,6 +269,45 @@ def test_an_idle_slot_takes_the_likeliest_before_all_have_come():
     assert decision.trial_id == "t000"
     assert decision.action is Action.CONTINUE
     assert "idle" in decision.reason
+
+
+def test_what_waits_is_offered_for_its_improvement_per_sample():
+    book = ForecastBook(POLICY.forecast, LEVELS[:3], LEVELS[-1])
+    system = ForecastSystem("c", [(i, level, None) for i, level in enumerate(LEVELS[:3])], 0, 0, book)
+    for index in range(5):
+        trial = TrialProgress(facts(index))
+        system.add(trial.facts.trial_id, "full", trial.facts.learning_rate)
+        for rung in range(3 if index < 2 else 2 if index < 4 else 1):
+            if rung:
+                system.settle(trial.facts.trial_id, promote=True)
+            key = (0.0, 2.0 - 0.3 * rung + 0.001 * index)
+            system.arrive(trial.facts.trial_id, rung, key)
+            system.note(trial, rung, key)
+    for rung, samples in ((1, 64), (2, 896)):
+        worth, verdict = system.idle_candidate(rung)
+        assert verdict.entry.trial_id in {1: ("t002", "t003"), 2: ("t000", "t001")}[rung]
+        assert -worth == pytest.approx(system.forecasts(rung)[verdict.entry.trial_id].improvement / samples)
+
+
+def test_trials_that_come_later_are_held_against_what_the_first_have_come_to():
+    """The second wave looks like the first at its first milestone; the first has shown how far below it trials end."""
+
+    def expected_of_the_second(first):
+        engine = engine_of([facts(i) for i in first])
+        drive(engine, list(first), lambda i, n: curve(i, 32) - 0.05 * math.log2(n / 32))
+        for index in range(4):
+            trial_id = f"again{index}"
+            engine.add_trial(dataclasses.replace(facts(index), trial_id=trial_id, seed=1))
+            engine.observe(trial_id, 0, 32, {"eval/loss": curve(index, 32)})
+        engine.settle(0, 0)
+        (verdict,) = [
+            each for each in engine.decisions if each.trial_id == "again0" and each.action is not Action.PAUSE
+        ]
+        return verdict.evidence["expected_final"]
+
+    came = curve(0, 32) - 0.05 * math.log2(1024 / 32)
+    alone, taught = expected_of_the_second(range(0)), expected_of_the_second(range(6))
+    assert abs(taught - came) < 0.5 * abs(alone - came)
 
 
 def test_best_of_a_method_goes_on_until_its_rate_is_bracketed():

@@ -22,6 +22,7 @@ from orchestrator.reporting.sweep_report.next_space import propose
 from orchestrator.reporting.sweep_report.pareto import pareto_front
 from orchestrator.reporting.sweep_report.sweep_files import recipe, sweep_yaml
 from orchestrator.reporting.sweep_report.thinning import drawn_trials, thin
+from orchestrator.reporting.sweep_report.trade_off import NAMES, points, trade_off_section
 from orchestrator.spec.domains import Choice, Integer, Uniform
 from orchestrator.spec.enumeration import config_at, cube_dimensions, grid_configs
 from orchestrator.spec.loading import load_sweep
@@ -191,6 +192,26 @@ def test_forecasts_are_held_against_where_trials_ended(tmp_path):
     ends = {trial.result.name: trial.result.objective for trial in facts.completed}
     assert all(each.ended == ends[each.trial] for each in found)
     assert all(each.inside for each in found)
+
+
+def test_a_sweep_without_stopping_says_what_stopping_would_have_saved(tmp_path):
+    facts = facts_of(finished(tmp_path, stopped_at=lambda config: None, diverges=lambda c: c.learning_rate == 3e-3))
+    found = {(point.rule, point.setting): point for point in points("made", facts.trials, facts.objective)}
+    assert {rule for rule, _ in found} == set(NAMES)
+    careful, bold = found["ours-forecast", "miss0.01"], found["ours-forecast", "miss0.2"]
+    assert 0 < bold.share <= careful.share < 1
+    assert all(point.regret >= -1e-9 and 0 <= point.kept <= 1 for point in found.values())
+    # These curves keep their order, so that whoever looks at the objective loses nothing.
+    assert found["halving", "rf2"].regret == pytest.approx(0, abs=1e-9)
+    assert found["random", "rf8"].regret > 0
+    section = trade_off_section(facts)
+    assert section is not None
+    assert section.anchor == "trade-off"
+
+
+def test_no_trade_off_where_some_were_stopped_or_there_are_few(tmp_path):
+    assert trade_off_section(facts_of(finished(tmp_path / "stopped"))) is None
+    assert trade_off_section(facts_of(finished(tmp_path / "few", trials=7, stopped_at=lambda config: None))) is None
 
 
 @given(

@@ -269,7 +269,12 @@ finite = st.fixed_dictionaries(
 )
 
 
-@pytest.mark.parametrize("searcher", LEARNING, ids=named)
+@pytest.mark.parametrize(
+    "searcher",
+    # A Gaussian process is fitted anew for each of some hundred proposals: a minute.
+    [pytest.param(each, marks=[pytest.mark.slow] if each["kind"] == "gp" else []) for each in LEARNING],
+    ids=named,
+)
 @given(space=finite, quiet=st.integers(1, 5))
 @settings(deadline=None, max_examples=4)
 def test_finite_spaces_are_proposed_whole_and_nothing_twice(searcher: Any, space: dict[str, Any], quiet: int) -> None:

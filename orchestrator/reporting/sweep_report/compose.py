@@ -18,6 +18,7 @@ from orchestrator.reporting.sweep_report.next_space import next_section
 from orchestrator.reporting.sweep_report.pareto import pareto_section
 from orchestrator.reporting.sweep_report.recipe import recipe_section
 from orchestrator.reporting.sweep_report.stopped import completed_section, stopped_section
+from orchestrator.reporting.sweep_report.trade_off import trade_off_section
 from orchestrator.results import SweepHistory
 
 
@@ -33,7 +34,7 @@ def compose_report(history: SweepHistory, now: float) -> Report:
     sections: list[Section | None] = [
         recipe_section(facts), comparison_section(facts), certainty_section(facts), heat_map_section(facts),
         curves_section(facts), methods_section(facts), importance_section(facts), pareto_section(facts),
-        next_section(facts, edges), calibration_section(facts), completed_section(facts), stopped_section(facts),
+        next_section(facts, edges), calibration_section(facts), trade_off_section(facts), completed_section(facts), stopped_section(facts),
         capsule_section(facts),
     ]  # fmt: skip
     return Report(
