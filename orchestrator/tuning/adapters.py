@@ -169,8 +169,8 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
         return "coordinated by the orchestrator"
 
     def _stop_condemned(self, tune_controller: Any) -> None:
-        while self._coordinator.condemned:
-            trial = self._tune_trials.get(self._coordinator.condemned.popleft())
+        while self._coordinator.queues.condemned:
+            trial = self._tune_trials.get(self._coordinator.queues.condemned.popleft())
             if trial is not None and trial.status == Trial.PAUSED:
                 tune_controller.stop_trial(trial)
 

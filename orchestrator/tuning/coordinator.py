@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from orchestrator.decisions.engine import StoppingEngine
@@ -28,26 +28,13 @@ from orchestrator.tuning.books import SweepBooks
 from orchestrator.tuning.entries import USER, TrialEntry, milestone_record
 from orchestrator.tuning.extras import Extras
 from orchestrator.tuning.journal import Journal, Record
+from orchestrator.tuning.queues import Assignment, Queues
 from orchestrator.tuning.sources import ConfigSource
 
 FAILURE_RULE = "failure"
 
 Note = tuple[str, Record]
 """A further record (kind, fields) that is journaled together with what it belongs to."""
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """A trial to be trained on, and how many of its milestones are known already.
-
-    ``takes`` says what it starts with, if not the base model (`Origin.takes`); ``levels`` are milestones of its own.
-    """
-
-    trial_id: str
-    config: TrialConfig
-    known_milestones: int
-    takes: str = ""
-    levels: tuple[int, ...] = ()
 
 
 class Coordinator:
@@ -90,10 +77,7 @@ class Coordinator:
         self._extras = Extras(engine.objective) if extras is None else extras
         closes_at = None if known_upfront else planned_trials
         self._books = SweepBooks(engine, source, tracker, self._extras, cohort_of, name_of, closes_at)
-        self._fresh: deque[str] = deque()
-        self._asked: deque[str] = deque()
-        self.promoted: deque[str] = deque()
-        self.condemned: deque[str] = deque()
+        self.queues = Queues()
         self.stopping = False
         self._source_dry = False
 
@@ -119,7 +103,7 @@ class Coordinator:
                 self._end_by_user(entry, entry.stop_asked)
             if entry.outcome in (Outcome.RUNNING, Outcome.PENDING):
                 entry.outcome = Outcome.PENDING
-                queue = self._fresh if entry.in_search else self._asked if entry.role.asked else begun
+                queue = self.queues.fresh if entry.in_search else self.queues.asked if entry.role.asked else begun
                 queue.append(entry.trial_id)
             if entry.outcome.is_final:
                 if entry.verdict is not None and entry.verdict.rule == USER:
@@ -127,7 +111,7 @@ class Coordinator:
                 # The kill may have fallen between journal and tracker; what the tracker knows it drops.
                 self._books.end(entry)
         # Trials that had begun go first: their checkpoints are the cheapest samples there are.
-        self._fresh = deque(sorted(self._fresh, key=lambda trial_id: -self.trials[trial_id].milestones))
+        self.queues.fresh = deque(sorted(self.queues.fresh, key=lambda trial_id: -self.trials[trial_id].milestones))
         self._extras.due.extendleft(sorted(begun, key=lambda trial_id: self.trials[trial_id].milestones))
         if self._known_upfront:
             while self._books.proposed < self._planned and self._propose() is not None:
@@ -141,16 +125,16 @@ class Coordinator:
         """Return a trial to start in this process, or None when there is none now."""
         if self.halting:
             return None
-        if (asked := self._next_asked()) is not None:
-            self._asked.remove(asked)
+        if (asked := self.queues.next_asked()) is not None:
+            self.queues.asked.remove(asked)
             return self._assign(asked)
-        promoted = next((trial_id for trial_id in self.promoted if not self.trials[trial_id].launched), None)
+        promoted = next((trial_id for trial_id in self.queues.promoted if not self.trials[trial_id].launched), None)
         if promoted is not None:
-            self.promoted.remove(promoted)
+            self.queues.promoted.remove(promoted)
             return self._assign(promoted)
-        if not self._fresh and self._more_to_propose:
+        if not self.queues.fresh and self._more_to_propose:
             self._propose()
-        return self._assign(self._fresh.popleft()) if self._fresh else self._next_extra()
+        return self._assign(self.queues.fresh.popleft()) if self.queues.fresh else self._next_extra()
 
     def report(self, milestone: Milestone, halted: Decision | None) -> Action:
         """Take a milestone and say what its trial does next; a milestone that is known already goes on."""
@@ -221,12 +205,12 @@ class Coordinator:
             decision = resume_decision(entry, asked)
             self._journal.append(("resume", {"trial": trial_id, "decision": asdict(decision)}), *notes)
             self._books.resume(entry, decision)
-        self._asked.append(trial_id)
+        self.queues.asked.append(trial_id)
 
     def add_by_user(self, record: Record, *notes: Note) -> None:
         """Add a trial (see `TrialEntry.role`) that starts as soon as a slot is free; nobody judges it."""
         self._journal.append(("clone", record), *notes)
-        self._asked.append(self._books.add_asked(record).trial_id)
+        self.queues.asked.append(self._books.add_asked(record).trial_id)
 
     def cohort_of(self, config: TrialConfig) -> str:
         """Name the cohort of a configuration."""
@@ -246,14 +230,14 @@ class Coordinator:
 
         None while a trial waits that a user asked for: it takes the slot.
         """
-        if self._next_asked() is not None:
+        if self.queues.next_asked() is not None:
             return None
-        return next((trial_id for trial_id in self.promoted if self.trials[trial_id].launched), None)
+        return next((trial_id for trial_id in self.queues.promoted if self.trials[trial_id].launched), None)
 
     def resumed(self, trial_id: str) -> None:
         """A promoted trial runs again."""
-        if trial_id in self.promoted:
-            self.promoted.remove(trial_id)
+        if trial_id in self.queues.promoted:
+            self.queues.promoted.remove(trial_id)
         self.trials[trial_id].outcome = Outcome.RUNNING
 
     def settle_idle(self) -> None:
@@ -304,7 +288,7 @@ class Coordinator:
                 name = self._books.name_of(config)
                 self._journal.append(("trial", {"trial": trial_id, "name": name, "config": config.as_dict()}))
                 self._books.add(trial_id, config)
-                self._fresh.append(trial_id)
+                self.queues.fresh.append(trial_id)
                 return trial_id
         self._source_dry = True
         self.engine.close_arrivals()
@@ -317,21 +301,15 @@ class Coordinator:
         tags = {**info.tags, **origin_tags(entry.origin)}
         self._tracker.start_trial(replace(info, name=name, role=entry.role, tags=tags, begun_again=entry.begun_again))
 
-    def _next_asked(self) -> str | None:
-        """Return the next trial that a user asked for; one that Ray has not let go of yet has to wait."""
-        return next((trial_id for trial_id in self._asked if trial_id not in self.condemned), None)
-
     def _end_by_user(self, entry: TrialEntry, asked: str, *notes: Note) -> None:
         """End a trial because a user asked."""
         decision = stop_decision(entry, asked)
         record = {"trial": entry.trial_id, "asked": asked, "decision": asdict(decision)}
         self._journal.append(("stop", record), *notes)
         self._books.stop(entry, record)
-        for queue in (self._fresh, self._asked, self.promoted, self._extras.due):
-            if entry.trial_id in queue:
-                queue.remove(entry.trial_id)
+        self.queues.leave(entry.trial_id, self._extras.due)
         if entry.launched:
-            self.condemned.append(entry.trial_id)
+            self.queues.condemned.append(entry.trial_id)
         self._announce(entry)  # a trial that never began has no run yet
         self._tracker.log_decision(decision)
         self._books.end(entry)
@@ -349,8 +327,7 @@ class Coordinator:
         if entry.begin is not None:
             self._books.last_decision = entry.begin
             self._tracker.log_decision(entry.begin)
-        takes = "" if entry.origin is None or entry.origin.takes == "configuration" else entry.origin.takes
-        return Assignment(trial_id, entry.config, entry.milestones, takes, entry.levels)
+        return Assignment.of(entry)
 
     def _next_extra(self) -> Assignment | None:
         """Return an audit or a repeat, if there is a slot that the search cannot use any more.
@@ -364,7 +341,7 @@ class Coordinator:
         if searching + extra >= self._slots:
             return None
         # Ray may not have ended its paused trial of this id yet.
-        trial_id = next((each for each in self._extras.due if each not in self.condemned), None)
+        trial_id = self.queues.free(self._extras.due)
         if trial_id is None:
             return None
         entry = self.trials[trial_id]
@@ -387,10 +364,10 @@ class Coordinator:
         """Translate the entry's state to what Ray does with the worker now."""
         if entry.outcome.is_final:
             self._books.end(entry)
-            if entry.trial_id in self.condemned:
-                self.condemned.remove(entry.trial_id)
+            if entry.trial_id in self.queues.condemned:
+                self.queues.condemned.remove(entry.trial_id)
             return Action.STOP
-        if entry.trial_id in self.promoted and not self.halting:
+        if entry.trial_id in self.queues.promoted and not self.halting:
             # Promoted by the very settling that its own arrival allowed: no need to leave the worker.
             self.resumed(entry.trial_id)
             return Action.CONTINUE
@@ -408,7 +385,7 @@ class Coordinator:
 
     def _settle_search(self) -> None:
         busy = sum(entry.in_search or entry.role.asked for entry in self.running)
-        runnable = len(self._fresh) + len(self.promoted)
+        runnable = len(self.queues.fresh) + len(self.queues.promoted)
         if not self._known_upfront and not self._source_dry:
             runnable += max(0, self._planned - self._books.proposed)
         decisions = self.engine.settle(max(0, self._slots - busy), runnable)
@@ -420,7 +397,7 @@ class Coordinator:
             self._books.settle(entry, decision)
             self._tracker.log_decision(decision)
             if decision.action is Action.CONTINUE:
-                self.promoted.append(decision.trial_id)
+                self.queues.promoted.append(decision.trial_id)
             else:
-                self.condemned.append(decision.trial_id)
+                self.queues.condemned.append(decision.trial_id)
                 self._books.end(entry)

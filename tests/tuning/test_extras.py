@@ -13,10 +13,10 @@ from tuning_worlds import SimulatedSweep, Storage, formula_loss, small_spec
 
 from orchestrator.api.after_search import audit_result, make_draw, winner_verdict
 from orchestrator.records import Outcome, Role, TrialConfig
-from orchestrator.tuning.coordinator import Assignment
 from orchestrator.tuning.entries import TrialEntry, read_entries
 from orchestrator.tuning.extras import recipe_of
 from orchestrator.tuning.journal import read_journal
+from orchestrator.tuning.queues import Assignment
 
 
 @pytest.fixture

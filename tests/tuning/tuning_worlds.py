@@ -24,9 +24,10 @@ from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tracking.memory import MemoryTracker
 from orchestrator.tracking.tracker import TrialInfo
-from orchestrator.tuning.coordinator import Assignment, Coordinator
+from orchestrator.tuning.coordinator import Coordinator
 from orchestrator.tuning.journal import Journal
 from orchestrator.tuning.planning import SweepPlan, plan_sweep
+from orchestrator.tuning.queues import Assignment
 from orchestrator.tuning.sources import make_source
 
 LEARNING = ("tpe", "gp", "nsga2")
@@ -229,8 +230,8 @@ class SimulatedSweep:
         self._drop_condemned()
 
     def _drop_condemned(self) -> None:
-        while self.coordinator.condemned:
-            self._paused.pop(self.coordinator.condemned.popleft(), None)
+        while self.coordinator.queues.condemned:
+            self._paused.pop(self.coordinator.queues.condemned.popleft(), None)
 
     def _train(self, trial_id: str, config: TrialConfig, index: int) -> tuple[Milestone, Decision | None]:
         level = self.plan.levels[index]
