@@ -25,6 +25,9 @@ from orchestrator.settings import (
     DataSettings,
     EntrypointSettings,
     EvaluationSet,
+    ExpectedData,
+    JudgeSettings,
+    MixturePart,
     ModelSettings,
     Phase,
     TrainingSettings,
@@ -57,7 +60,10 @@ _SECTIONS: dict[str, type[Any]] = {
     "model": ModelSettings,
     "data": DataSettings,
     "data.phases": Phase,
+    "data.mixture": MixturePart,
+    "data.expected": ExpectedData,
     "evaluation": EvaluationSet,
+    "evaluation.judge": JudgeSettings,
     "objective": sweep.ObjectiveSpec,
     "objective.constraints": sweep.Constraint,
     "search_space": SearchSpace,
@@ -302,11 +308,21 @@ def _signature(value: Any) -> str:
     return ", ".join(shown if stars is None else [*shown[:stars], "*", *shown[stars:]])
 
 
+_LINE = "a line of a script; search_spaces/examples/trl_sft.py is such a script"
+
+
 def _prose(value: Any) -> str:
     """Return a docstring in Google style as Markdown: its sections as lists."""
     text = _codes(inspect.cleandoc(value.__doc__ or ""))
     body, *sections = re.split(r"^(Args|Raises|Returns):\n", text, flags=re.MULTILINE)
-    parts = [re.sub(r"^>>> (.*?)(  # doctest.*)?$", r"```python\n\1\n```", body.rstrip(), flags=re.MULTILINE)]
+    parts = [
+        re.sub(
+            r"^>>> (.*?)(  # doctest.*)?$",
+            rf"<!-- not run: {_LINE} -->\n```python\n\1\n```",
+            body.rstrip(),
+            flags=re.MULTILINE,
+        )
+    ]
     for title, content in zip(sections[::2], sections[1::2], strict=True):
         entries = re.sub(r"\n {8,}", " ", content.rstrip()).splitlines()
         lines = [re.sub(r"^ {4}(\w+): ", r"- `\1`: ", entry) for entry in entries if entry.strip()]
@@ -342,16 +358,29 @@ With `--json` one JSON object is printed on standard output; `run --json` prints
 `python -m orchestrator` is the same program as `{PROGRAM}`."""
 
 
+# Every other example is run by tests/docs/test_docs_run.py.
+_NOT_RUN = {
+    "doctor": "tests/cli/test_cli_machine.py runs it",
+    "extend": "tests/integration/test_control_and_extend.py trains the best on",
+    "ui": "it serves until Ctrl-C; tests/tracking/test_ui_server.py starts it",
+    "evaluate": "the tasks' data comes over the network; tests/cli/test_cli_evaluate.py scores without it",
+    "reproduce": "several sweeps; tests/reporting/test_reproduce_command.py runs a small one",
+    "fit-forecast": "minutes of fitting; tests/simulation/test_fitting.py fits a small one",
+    "score-forecast": "minutes of fitting; tests/simulation/test_calibration.py scores a small one",
+}
+
+
 def _command(name: str, command: Any) -> str:
     arguments = [parameter for parameter in command.params if not parameter.opts[0].startswith("-")]
     options = [parameter for parameter in command.params if parameter.opts[0].startswith("-")]
     usage = " ".join([PROGRAM, name, *(["[OPTIONS]"] if options else []), *(str(a.metavar) for a in arguments)])
-    lines = [f"## `{PROGRAM} {name}`", "", command.help, "", "```", usage, "```"]
+    lines = [f"## `{PROGRAM} {name}`", "", command.help, "", "```text", usage, "```"]
     if command.params:
         lines += ["", "| parameter | meaning |", "|---|---|"]
         lines += [f"| `{_spelled(parameter)}` | {_cell(parameter.help or '')} |" for parameter in command.params]
     if command.epilog:
-        lines += ["", "```", command.epilog.removeprefix("Example: "), "```"]
+        reason = f"<!-- not run: {_NOT_RUN[name]} -->\n" if name in _NOT_RUN else ""
+        lines += ["", f"{reason}```bash", command.epilog.removeprefix("Example: "), "```"]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         ExtendRequest,
         clone_trial,
         compare_sweeps,
+        evaluate_sweep,
         examine_machine,
         export_recorded,
         export_trial,
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
         open_ui,
         plan_trials,
         read_sweep,
+        recommend_search_space,
         replay_recorded,
+        reproduce,
         rerun_trial,
         resume_trial,
         run_sweep,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
         validate_sweep,
         watch_sweep,
         watch_tracked,
+        write_recommendation,
         write_report,
     )
 
@@ -40,6 +44,7 @@ __all__ = [
     "ExtendRequest",
     "clone_trial",
     "compare_sweeps",
+    "evaluate_sweep",
     "examine_machine",
     "export_recorded",
     "export_trial",
@@ -51,7 +56,9 @@ __all__ = [
     "open_ui",
     "plan_trials",
     "read_sweep",
+    "recommend_search_space",
     "replay_recorded",
+    "reproduce",
     "rerun_trial",
     "resume_trial",
     "run_sweep",
@@ -63,6 +70,7 @@ __all__ = [
     "validate_sweep",
     "watch_sweep",
     "watch_tracked",
+    "write_recommendation",
     "write_report",
 ]
 

@@ -175,6 +175,8 @@ class SweepResult:
     ``trials``, ``counts`` and the samples trained hold audited trials and repeats too (`TrialResult.role`). ``winner`` is
     the best trial of the recipe that ``verdict`` recommends. ``audit`` is None where the sweep does not audit,
     ``verdict`` where candidates are not repeated. ``report`` is the page that the run wrote; empty where there is none.
+    ``beside_seconds`` went into scores beside or after the training (``orchestrate evaluate``): they took no slot and are not
+    part of ``evaluation_seconds``.
     """
 
     name: str
@@ -201,6 +203,7 @@ class SweepResult:
     audit: AuditResult | None = None
     verdict: WinnerVerdict | None = None
     report: str = ""
+    beside_seconds: float = 0.0
 
     @property
     def utilisation(self) -> float:
@@ -213,10 +216,16 @@ class SweepResult:
         work = self.training_seconds + self.evaluation_seconds
         return work / self.slot_seconds if self.slot_seconds else 0.0
 
+    @property
+    def evaluation_share(self) -> float:
+        """Share of the slots' time spent evaluating."""
+        return self.evaluation_seconds / self.slot_seconds if self.slot_seconds else 0.0
+
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary, the object that ``--json`` prints."""
         values = asdict(self)
-        return {**values, "utilisation": self.utilisation, "work_share": self.work_share}
+        shares = {"utilisation": self.utilisation, "work_share": self.work_share}
+        return {**values, **shares, "evaluation_share": self.evaluation_share}
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ def test_wheel_carries_what_the_repository_ships(installed):
     assert (package / "py.typed").exists()
     assert (package / "decisions" / "forecast_weights.npz").exists()
     assert (package / "spec" / "sweep.schema.json").exists()
+    registered = package / "reporting" / "findings" / "registered"
+    assert {file.stem for file in registered.glob("*.yaml")} >= {"shared", *(f"F{number}" for number in range(1, 8))}
     for folder in ("search_spaces", "clusters"):
         shipped = {file.relative_to(ROOT / folder) for file in (ROOT / folder).rglob("*.yaml")}
         assert shipped <= {file.relative_to(package / "shipped" / folder) for file in (package / "shipped").rglob("*.yaml")

@@ -17,18 +17,23 @@ if TYPE_CHECKING:
     from orchestrator.api.compare import Comparison, compare_sweeps
     from orchestrator.api.control import clone_trial, resume_trial, stop_trial
     from orchestrator.api.doctor import Diagnosis, Finding, examine_machine
+    from orchestrator.api.evaluate import EvaluationResult, ScoredModel, evaluate_sweep
     from orchestrator.api.export import ExportResult, export_trial
-    from orchestrator.api.extend import ExtendRequest, extend_sweep
+    from orchestrator.api.extend import extend_sweep
+    from orchestrator.api.extend_request import ExtendRequest
     from orchestrator.api.methods import list_methods
     from orchestrator.api.places import find_trial_sweep
     from orchestrator.api.plan import PlanResult, TrialPlan, plan_trials
     from orchestrator.api.preflight import ValidationResult, validate_sweep
+    from orchestrator.api.recommend import recommend_search_space, write_recommendation
     from orchestrator.api.record_export import export_recorded, past_recorded
     from orchestrator.api.report import write_report
+    from orchestrator.api.reproduction import Reproduction, reproduce
     from orchestrator.api.rerun import RerunResult, rerun_trial
     from orchestrator.api.run import run_sweep
     from orchestrator.api.status import storage_status, sweep_status
     from orchestrator.api.sweep_history import read_sweep
+    from orchestrator.api.tracked_recorded import tracked_recorded
     from orchestrator.api.tracked_status import tracked_sweep, tracked_sweeps
     from orchestrator.api.ui import SweepUi, open_ui
     from orchestrator.api.watch import watch_sweep, watch_tracked
@@ -40,17 +45,21 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "Diagnosis",
+    "EvaluationResult",
     "ExportResult",
     "ExtendRequest",
     "Finding",
     "MethodInfo",
     "PlanResult",
+    "Reproduction",
     "RerunResult",
+    "ScoredModel",
     "SweepUi",
     "TrialPlan",
     "ValidationResult",
     "clone_trial",
     "compare_sweeps",
+    "evaluate_sweep",
     "examine_machine",
     "export_recorded",
     "export_trial",
@@ -65,7 +74,9 @@ __all__ = [
     "past_recorded",
     "plan_trials",
     "read_sweep",
+    "recommend_search_space",
     "replay_recorded",
+    "reproduce",
     "rerun_trial",
     "resume_trial",
     "run_sweep",
@@ -73,28 +84,34 @@ __all__ = [
     "stop_trial",
     "storage_status",
     "sweep_status",
+    "tracked_recorded",
     "tracked_sweep",
     "tracked_sweeps",
     "validate_sweep",
     "watch_sweep",
     "watch_tracked",
+    "write_recommendation",
     "write_report",
 ]
 
 _HOMES = {
     "Comparison": "orchestrator.api.compare",
     "Diagnosis": "orchestrator.api.doctor",
+    "EvaluationResult": "orchestrator.api.evaluate",
     "ExportResult": "orchestrator.api.export",
-    "ExtendRequest": "orchestrator.api.extend",
+    "ExtendRequest": "orchestrator.api.extend_request",
     "Finding": "orchestrator.api.doctor",
     "MethodInfo": "orchestrator.spec.catalogue",
     "PlanResult": "orchestrator.api.plan",
+    "Reproduction": "orchestrator.api.reproduction",
     "RerunResult": "orchestrator.api.rerun",
+    "ScoredModel": "orchestrator.api.evaluate",
     "SweepUi": "orchestrator.api.ui",
     "TrialPlan": "orchestrator.api.plan",
     "ValidationResult": "orchestrator.api.preflight",
     "clone_trial": "orchestrator.api.control",
     "compare_sweeps": "orchestrator.api.compare",
+    "evaluate_sweep": "orchestrator.api.evaluate",
     "examine_machine": "orchestrator.api.doctor",
     "export_recorded": "orchestrator.api.record_export",
     "export_trial": "orchestrator.api.export",
@@ -107,9 +124,12 @@ _HOMES = {
     "method_info": "orchestrator.spec.catalogue",
     "open_ui": "orchestrator.api.ui",
     "past_recorded": "orchestrator.api.record_export",
+    "tracked_recorded": "orchestrator.api.tracked_recorded",
     "plan_trials": "orchestrator.api.plan",
     "read_sweep": "orchestrator.api.sweep_history",
+    "recommend_search_space": "orchestrator.api.recommend",
     "replay_recorded": "orchestrator.simulation.replay_files",
+    "reproduce": "orchestrator.api.reproduction",
     "rerun_trial": "orchestrator.api.rerun",
     "resume_trial": "orchestrator.api.control",
     "run_sweep": "orchestrator.api.run",
@@ -122,6 +142,7 @@ _HOMES = {
     "validate_sweep": "orchestrator.api.preflight",
     "watch_sweep": "orchestrator.api.watch",
     "watch_tracked": "orchestrator.api.watch",
+    "write_recommendation": "orchestrator.api.recommend",
     "write_report": "orchestrator.api.report",
 }
 

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from orchestrator.api.export_choice import choose_trial, find_checkpoint
+from orchestrator.api.export_own import check_own_options, find_own_checkpoint, write_own
+from orchestrator.api.export_place import CAPSULE, check_place, drafted
+from orchestrator.api.export_register import check_register, register_export
 from orchestrator.api.journal_state import read_state
-from orchestrator.api.places import Sweep, check_built_in, find_trial, rebased_setup, sweep_folder
-from orchestrator.api.sweep_history import read_sweep, result_of
-from orchestrator.api.tracked import find_runs
-from orchestrator.errors import InputError, StorageError
-from orchestrator.records import Outcome
+from orchestrator.api.places import Sweep, rebased_setup, sweep_folder
+from orchestrator.api.relocation import Whereabouts
+from orchestrator.api.sweep_history import read_sweep
+from orchestrator.integrations.checkpoints import Sealed
 from orchestrator.reporting.model_card import CardFacts, model_card
 from orchestrator.results import SweepHistory, TrialHistory, TrialResult
-from orchestrator.spec.catalogue import METHODS
-from orchestrator.tracking.naming import config_params
-from orchestrator.tracking.registry import check_store
 from orchestrator.tuning.layout import SweepFolder
 
 if TYPE_CHECKING:
     from orchestrator.training.export import Exported
     from orchestrator.training.session import TrainingSession
 
-CAPSULE = "orchestrate.json"
-_MODEL_FILES = frozenset({"config.json", "adapter_config.json", CAPSULE})
 _NEEDS_TASK_IDS = frozenset({"poly", "multitask_prompt_tuning"})
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What `ExportResult` says of files that only the user's code can read."""
+
+    form: str
+    library: str
+    dtype: str
+    parameters: int
+    plain_lora: bool
+    converted: bool
+    difference: float | None
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,8 @@ class ExportResult:
         folder: Where.
         trial_id: Which trial.
         name: Its name.
-        form: ``model``, ``adapter`` or ``merged``.
+        form: ``model``, ``adapter``, ``merged``, or ``own``: what the user's own code saved; the next six fields then say
+            nothing.
         library: What loads it: ``transformers`` or ``peft``.
         dtype: Type of the stored weights.
         parameters: Stored numbers.
@@ -88,7 +98,7 @@ def export_trial(
     register: str | None = None,
     checkpoint: Path | str | None = None,
 ) -> ExportResult:
-    """Write a sweep's winner, or another trial, as a Hugging Face folder.
+    """Write a sweep's winner, or another trial, as a Hugging Face folder; of training of the user's own what that saved.
 
     Args:
         sweep: Name, folder, or what `find_sweep` returned; it may run still.
@@ -108,65 +118,39 @@ def export_trial(
         ExportError: If peft cannot store the adapter, or what was read back computes something else.
     """
     folder, place = sweep_folder(sweep, storage), Path(to)
-    check_built_in(read_state(folder))
+    own = read_state(folder).spec.entrypoint is not None
+    if own:
+        check_own_options(merge, dtype, register)
     history = read_sweep(folder)
     chosen = choose_trial(history, trial)
-    weights = find_checkpoint(folder, chosen) if checkpoint is None else Path(checkpoint)
-    _check_place(place, force)
+    given = None if checkpoint is None else Path(checkpoint)
+    if own:
+        return _export_own(history, chosen, find_own_checkpoint(folder, chosen, given), place, force)
+    weights = given or find_checkpoint(folder, chosen)
+    check_place(place, force)
     if register is not None:
-        _check_register(folder, chosen.result, merge, register)
-    draft = place.with_name(f".{place.name}.{os.getpid()}.draft")
-    try:
-        draft.mkdir(parents=True)
+        check_register(folder, chosen.result, merge, register)
+    with drafted(place) as draft:
         session = open_session(folder)
         exported = _write(session, chosen.result, weights, draft, merge, dtype, check)
         _describe(history, chosen, exported, session, draft)
-        _put_in_place(draft, place)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     result = _result(chosen.result, exported, place)
-    return result if register is None else _registered(folder, result, place, register)
+    if register is None:
+        return result
+    model_id, version = register_export(folder, result.trial_id, place, register)
+    return replace(result, model_id=model_id, model_version=version)
 
 
-def choose_trial(history: SweepHistory, word: str | None) -> TrialHistory:
-    """Return the named trial, or the winner.
-
-    Raises:
-        InputError: If there is none.
-    """
-    result = history.result
-    if word is not None:
-        return history.trial(find_trial(result.trials, word).trial_id)
-    if result.winner is not None:
-        return history.trial(result.winner.trial_id)
-    some = next((each.name for each in result.trials if each.samples_seen), "")
-    mend = f"wait for the first, or name one that has begun, e.g. --trial '{some}'" if some else "wait for the first"
-    raise InputError(
-        result.storage, rule="no trial of this sweep was trained to its end, so there is no winner", mend=mend
-    )
-
-
-def find_checkpoint(folder: SweepFolder, trial: TrialHistory) -> Path:
-    """Return the folder of a trial's latest checkpoint.
-
-    Raises:
-        StorageError: If it has none, or it is gone.
-    """
-    result = trial.result
-    where = f"{folder.root}: trial {result.trial_id}"
-    saved = [milestone.index for milestone in trial.milestones if milestone.checkpoint]
-    if result.outcome is Outcome.DIVERGED:
-        raise StorageError(where, value=result.name, rule="this trial diverged, and what it had learned before was not kept",
-                           mend="choose another with --trial")  # fmt: skip
-    if not saved:
-        raise StorageError(where, value=result.name, rule="this trial has reached no milestone, so nothing of it is saved",
-                           mend="wait for its first milestone, or choose another with --trial")  # fmt: skip
-    place = folder.checkpoint(result.trial_id, saved[-1])
-    if not place.is_dir():
-        raise StorageError(where, value=str(place), rule="the checkpoint of this trial is gone",
-                           mend=f"train it again: orchestrate rerun {folder.root} {result.trial_id} --keep DIR, then export with "
-                           "--checkpoint DIR")  # fmt: skip
-    return place
+def _export_own(
+    history: SweepHistory, trial: TrialHistory, checkpoint: Sealed, place: Path, force: bool
+) -> ExportResult:
+    """Write the checkpoint that the user's code saved, its card, and the same for programs."""
+    check_place(place, force)
+    with drafted(place) as draft:
+        write_own(history, trial, checkpoint, draft)
+        _write_capsule(history, trial.result, {"form": "own", "samples_seen": checkpoint.samples_seen}, draft)
+    form = Written(form="own", library="", dtype="", parameters=0, plain_lora=False, converted=False, difference=None)
+    return _result(trial.result, form, place)
 
 
 def open_session(folder: SweepFolder) -> TrainingSession:
@@ -175,7 +159,7 @@ def open_session(folder: SweepFolder) -> TrainingSession:
     from orchestrator.training.session import TrainingSession
 
     state = read_state(folder)
-    setup = rebased_setup(state.spec.trial_setup, state.session.get("folder", ""))
+    setup = rebased_setup(state.spec.trial_setup, Whereabouts.of(state))
     return TrainingSession(setup, folder.cache)
 
 
@@ -207,7 +191,11 @@ def _describe(
         needs_task_ids=trial.result.config.method in _NEEDS_TASK_IDS,
     )
     (draft / "README.md").write_text(model_card(history, trial, facts), encoding="utf-8")
-    capsule = json.dumps(_capsule(history, trial.result, asdict(facts)), indent=2, default=str)
+    _write_capsule(history, trial.result, asdict(facts), draft)
+
+
+def _write_capsule(history: SweepHistory, trial: TrialResult, facts: Mapping[str, Any], draft: Path) -> None:
+    capsule = json.dumps(_capsule(history, trial, facts), indent=2, default=str)
     (draft / CAPSULE).write_text(capsule + "\n", encoding="utf-8")
 
 
@@ -225,51 +213,8 @@ def _capsule(history: SweepHistory, trial: TrialResult, facts: Mapping[str, Any]
     }
 
 
-def _check_place(place: Path, force: bool) -> None:
-    """Raise unless the folder is free, or holds an exported model that may be replaced."""
-    if not place.exists():
-        return
-    if not place.is_dir():
-        raise StorageError("--to", value=str(place), rule="this is a file", mend="choose a folder that does not exist")
-    names = {entry.name for entry in place.iterdir()}
-    if not names:
-        return
-    if not force:
-        raise StorageError("--to", value=str(place), rule="this folder is not empty",
-                           mend="choose another, or replace the model in it with --force")  # fmt: skip
-    if not names & _MODEL_FILES:
-        raise StorageError("--to", value=str(place), rule=f"this folder holds no model but {', '.join(sorted(names)[:3])}",
-                           mend="choose another; --force replaces exported models only")  # fmt: skip
-
-
-def _check_register(folder: SweepFolder, trial: TrialResult, merge: bool, register: str) -> None:
-    """Raise unless MLflow can be given what is to be written; before anything is written."""
-    runs = find_runs(read_state(folder))
-    if trial.trial_id not in runs.run_ids:
-        raise InputError("--register", value=register, rule="MLflow holds no run of this trial",
-                         mend="leave --register out; the sweep was run without tracking, or not delivered yet")  # fmt: skip
-    check_store(runs.uri)
-    info = METHODS.get(trial.config.method)
-    if not merge and info is not None and info.peft_config:
-        mend = "add --merge" if info.merges else "leave --register out; this method does not merge"
-        raise InputError("--register", value=register, rule="MLflow is given whole models only", mend=mend)
-
-
-def _put_in_place(draft: Path, place: Path) -> None:
-    """Move the finished folder to its place; what is replaced goes only once the new one stands."""
-    mask = os.umask(0)
-    os.umask(mask)
-    for file in draft.iterdir():
-        file.chmod(0o666 & ~mask)  # safetensors writes files that only their owner can read
-    old = place.with_name(f".{place.name}.{os.getpid()}.old")
-    if place.exists():
-        place.rename(old)
-    draft.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _result(trial: TrialResult, exported: Exported, place: Path) -> ExportResult:
-    files = sorted(file for file in place.iterdir() if file.is_file())
+def _result(trial: TrialResult, exported: Exported | Written, place: Path) -> ExportResult:
+    files = sorted(file for file in place.rglob("*") if file.is_file())
     return ExportResult(
         folder=str(place),
         trial_id=trial.trial_id,
@@ -281,27 +226,6 @@ def _result(trial: TrialResult, exported: Exported, place: Path) -> ExportResult
         plain_lora=exported.plain_lora,
         converted=exported.converted,
         difference=exported.difference,
-        files=tuple(file.name for file in files),
+        files=tuple(str(file.relative_to(place)) for file in files),
         bytes=sum(file.stat().st_size for file in files),
     )
-
-
-def _registered(folder: SweepFolder, result: ExportResult, place: Path, name: str) -> ExportResult:
-    """Register the exported folder; its files stay where they are whatever becomes of this."""
-    from orchestrator.tracking.registry import register_model
-
-    state = read_state(folder)
-    runs = find_runs(state)
-    trial = next(trial for trial in result_of(state).trials if trial.trial_id == result.trial_id)
-    tags = {
-        "sweep": state.folder.name,
-        "orchestrate.sweep_id": str(state.first["sweep_id"]),
-        "orchestrate.trial_id": trial.trial_id,
-        **{f"digest.{name.replace(' ', '_')}": digest for name, digest in state.first["inputs"].items()},
-    }
-    made = register_model(
-        runs.uri, place, name, experiment_id=runs.experiment_id, run_id=runs.run_ids[trial.trial_id],
-        params=config_params(trial.config), tags=tags, scores=trial.scores,
-        samples_seen=trial.samples_seen,
-    )  # fmt: skip
-    return replace(result, model_id=made.model_id, model_version=made.version)

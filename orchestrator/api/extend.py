@@ -2,79 +2,36 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.api.control import check_clone
+from orchestrator.api.entrypoints import found_entrypoint
+from orchestrator.api.extend_request import NOTHING_MORE, ExtendRequest
+from orchestrator.api.extend_trials import asked_actions, continued_trials
 from orchestrator.api.extension import Extension
 from orchestrator.api.history import standing_plan
 from orchestrator.api.journal_state import JournalState, read_state
-from orchestrator.api.places import Sweep, find_trial, sweep_folder
+from orchestrator.api.places import Sweep, sweep_folder
 from orchestrator.api.preflight import Say, ValidationResult, silent
+from orchestrator.api.relocation import Whereabouts
 from orchestrator.api.run import run_extended
-from orchestrator.api.sweep_history import result_of
 from orchestrator.errors import InputError, SpecError, StorageError
-from orchestrator.records import Outcome, Role
 from orchestrator.results import SweepResult, SweepView
 from orchestrator.spec.enumeration import count_configs, grid_configs
 from orchestrator.spec.identity import difference, trial_fingerprint
 from orchestrator.spec.loading import apply_override, load_sweep, parse_sweep
 from orchestrator.spec.sweep import SweepSpec, resolved
-from orchestrator.tuning.actions import ControlAction, whoever
-from orchestrator.tuning.asked import asked_by
-from orchestrator.tuning.continuing import continued_record
-from orchestrator.tuning.controls import check_action, check_checkpoint
-from orchestrator.tuning.entries import TrialEntry
 from orchestrator.tuning.journal import Record
-from orchestrator.tuning.planning import SweepPlan
 from orchestrator.tuning.presence import check_not_driven
 
 MAY_CHANGE = ("search_space", "searcher", "budget.trials")
 
 
-@dataclass(frozen=True)
-class ExtendRequest:
-    """What to train besides; everything may be left out, then an extension that was killed goes on.
-
-    Args:
-        trials: More trials of the search.
-        changes: ``field=value`` texts that change ``search_space``, ``searcher`` or ``budget.trials`` (audit, repeats and
-            where the sweep runs, too).
-        file: A sweep file that differs in these only.
-        best: So many of the best completed trials are trained on to a larger budget.
-        samples: That budget in samples of one trial, counted from its beginning.
-        epochs: The same in passes over the data.
-        restart_schedule: Where training cannot go on exactly, start anew from the weights over the further samples.
-        audit: Share of the stopped trials to audit.
-        repeats: New seeds of the best recipes.
-        resume: Stopped trials (ids or names) to train on to their end.
-        clone: A trial (id or name) to clone.
-        clone_changes: ``field=value`` texts for the clone.
-        from_weights: The clone starts from its parent's weights.
-    """
-
-    trials: int | None = None
-    changes: Sequence[str] = ()
-    file: Path | None = None
-    best: int | None = None
-    samples: int | None = None
-    epochs: float | None = None
-    restart_schedule: bool = False
-    audit: float | None = None
-    repeats: int | None = None
-    resume: Sequence[str] = ()
-    clone: str | None = None
-    clone_changes: Sequence[str] = field(default=())
-    from_weights: bool = False
-
-
 def extend_sweep(
     sweep: Sweep,
-    request: ExtendRequest = ExtendRequest(),
+    request: ExtendRequest = NOTHING_MORE,
     *,
     storage: Path | str | None = None,
     ray_address: str | None = None,
@@ -105,16 +62,15 @@ def extend_sweep(
     _check_request(request)
     spec = _extended_spec(state, request)
     total, spec = _planned(state, spec, request, say)
-    actions = _actions(state, request)
+    actions = asked_actions(state, request)
 
     def extend(validation: ValidationResult, records: Sequence[Record]) -> Extension:
         rows = 0 if validation.setup is None else validation.setup.train.rows
         plan = replace(standing_plan(records), trials=total)
-        return Extension(plan, tuple(_continued(state, plan, request, rows)), actions)
+        return Extension(plan, tuple(continued_trials(state, plan, request, rows)), actions)
 
-    came_from = str(state.session.get("folder", ""))
     return run_extended(
-        spec, extend, setup_from="" if came_from == str(Path.cwd()) else came_from, ray_address=ray_address,
+        spec, extend, setup_from=Whereabouts.of(state) if request.file is None else None, ray_address=ray_address,
         record=bool(state.first["content"].get("record")), where="SWEEP", observer=observer, say=say,
     )  # fmt: skip
 
@@ -141,7 +97,7 @@ def _check_request(request: ExtendRequest) -> None:
 
 
 def _extended_spec(state: JournalState, request: ExtendRequest) -> SweepSpec:
-    values = _standing_values(state)
+    values = _standing_values(state, with_code=request.file is None)
     where, changes = "--set", list(request.changes)
     if request.file is not None:
         where, given = str(request.file), dict(resolved(load_sweep(request.file)))
@@ -160,7 +116,7 @@ def _extended_spec(state: JournalState, request: ExtendRequest) -> SweepSpec:
     return spec
 
 
-def _standing_values(state: JournalState) -> dict[str, Any]:
+def _standing_values(state: JournalState, with_code: bool) -> dict[str, Any]:
     """Return the sweep file as it stands, with where it ran last."""
     values, session = dict(resolved(state.spec)), state.session
     values["storage"] = str(state.folder.storage)
@@ -178,8 +134,8 @@ def _standing_values(state: JournalState) -> dict[str, Any]:
         default = str(tracking["uri"]).endswith("/mlflow.db")
         values["tracking"] = {"uri": None if default or own in tracking["uri"] else tracking["uri"],
                               "experiment": tracking["experiment"]}  # fmt: skip
-    if session.get("entrypoint") and "entrypoint" in values:
-        values["entrypoint"] = session["entrypoint"]
+    if with_code and values.get("entrypoint") is not None:
+        values["entrypoint"] = asdict(found_entrypoint(state)[0])
     return values
 
 
@@ -242,57 +198,3 @@ def _unknown(spec: SweepSpec, state: JournalState) -> int | None:
         return None
     configs = grid_configs(spec.search_space, state.plan.samples)
     return sum(trial_fingerprint(config) not in state.trials for config in configs)
-
-
-# -- single trials -----------------------------------------------------------------------------------
-
-
-def _actions(state: JournalState, request: ExtendRequest) -> tuple[ControlAction, ...]:
-    who, found = whoever(), []
-    for word in request.resume:
-        entry = _entry(state, word)
-        action = ControlAction("resume", entry.trial_id, who)
-        check_action(action, entry, state.folder, state.spec)
-        found.append(action)
-    if request.clone is not None:
-        entry = _entry(state, request.clone)
-        action = ControlAction(
-            "clone", entry.trial_id, who, changes=tuple(request.clone_changes), from_weights=request.from_weights
-        )
-        check_clone(state, entry, action)
-        found.append(action)
-    return tuple(found)
-
-
-def _entry(state: JournalState, word: str) -> TrialEntry:
-    return state.trials[find_trial(result_of(state).trials, word).trial_id]
-
-
-def _continued(state: JournalState, plan: SweepPlan, request: ExtendRequest, rows: int) -> list[Record]:
-    """Return the trials that train the best ones on; those that the sweep has already are left out."""
-    if request.best is None:
-        return []
-    if state.spec.entrypoint is not None:
-        raise InputError("--best", rule="training of your own has the budget that its sweep file says",
-                         mend="run it as a sweep of another name with a larger budget")  # fmt: skip
-    samples = request.samples or math.ceil(round((request.epochs or 0.0) * rows, 6))
-    if samples <= plan.samples:
-        raise InputError(
-            "--samples", value=samples, rule=f"must be more than the budget that the trials had ({plan.samples:,})"
-        )
-    ended = [
-        state.trials[trial.trial_id]
-        for trial in result_of(state).trials
-        if trial.outcome is Outcome.COMPLETED and trial.role not in (Role.REPEAT, Role.EXTENDED)
-    ]
-    if not ended:
-        raise InputError("--best", value=request.best, rule="no trial of this sweep has completed",
-                         mend="resume one: --resume TRIAL")  # fmt: skip
-    asked = asked_by(whoever(), time.time())
-    found = []
-    for parent in ended[: request.best]:
-        check_checkpoint(parent, state.folder)
-        record = continued_record(parent, samples, plan.levels, request.restart_schedule, asked)
-        if record["trial"] not in state.trials:
-            found.append(record)
-    return found

@@ -9,6 +9,7 @@ from typing import Any
 from orchestrator.api.history import standing_plan, standing_record
 from orchestrator.api.places import rebased_setup
 from orchestrator.api.preflight import ValidationResult
+from orchestrator.api.relocation import Whereabouts
 from orchestrator.spec.identity import digest
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec, resolved
@@ -55,9 +56,15 @@ def as_extended(spec: SweepSpec, records: Sequence[Record]) -> SweepSpec:
     return parse_sweep({**values, "search_space": content["search_space"], "searcher": content["searcher"]})
 
 
-def rebased_spec(spec: SweepSpec, folder: str) -> SweepSpec:
-    """Return a sweep whose relative paths lead from another folder (see `rebased_setup`)."""
-    setup = rebased_setup(spec.trial_setup, folder)
+def rebased_spec(spec: SweepSpec, whereabouts: Whereabouts | None) -> SweepSpec:
+    """Return a sweep whose paths lead to where model and data are now (see `rebased_setup`); None changes nothing.
+
+    Raises:
+        InputError: If a path is gone.
+    """
+    if whereabouts is None or spec.entrypoint is not None:
+        return spec
+    setup = rebased_setup(spec.trial_setup, whereabouts)
     if asdict(setup) == asdict(spec.trial_setup):
         return spec
     changed = {

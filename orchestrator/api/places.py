@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.api.journal_state import JournalState, read_state
+from orchestrator.api.journal_state import read_state
+from orchestrator.api.relocation import Whereabouts
 from orchestrator.api.sweep_history import result_of
 from orchestrator.errors import InputError, OrchestratorError, nearest
 from orchestrator.results import TrialResult
-from orchestrator.settings import TrialSetup
+from orchestrator.settings import EvaluationSet, TrialSetup
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning.layout import SweepFolder, find_sweep, sweep_folders
 
 Sweep = str | Path | SweepFolder
 """A sweep by name, by its folder, or as `find_sweep` returned it."""
-
-_WORDS = frozenset({"auto", "default", "held_out", "testbed"})
 
 
 def sweep_folder(sweep: Sweep, storage: Path | str | None = None) -> SweepFolder:
@@ -80,41 +79,38 @@ def _named(trials: Sequence[TrialResult], word: str) -> list[TrialResult]:
     return exact or [trial for trial in trials if len(word) >= 4 and trial.trial_id.startswith(word)]
 
 
-def check_built_in(state: JournalState) -> None:
-    """Raise for a sweep that trains with code of its own, whose weights this package cannot read.
-
-    Raises:
-        InputError: Says where its checkpoints are.
-    """
-    if state.spec.entrypoint is not None:
-        raise InputError(str(state.folder.root), rule="this sweep trains with code of its own (entrypoint), which only that code can load",
-                         mend=f"its checkpoints are under {state.folder.root / 'trials'}")  # fmt: skip
-
-
-def rebased_setup(setup: TrialSetup, folder: str) -> TrialSetup:
-    """Return a setup whose relative paths lead from the folder in which the sweep was run, where something is there.
+def rebased_setup(setup: TrialSetup, folder: str | Whereabouts) -> TrialSetup:
+    """Return a setup whose paths lead to where model and data are now, where something is there.
 
     Args:
         setup: As the sweep file says.
-        folder: The folder in which it was run; empty where that is unknown (then nothing changes).
+        folder: The folder in which it was run (empty where that is unknown: then nothing changes), or all that is known
+            of where it was.
+
+    Raises:
+        InputError: If a path of a sweep whose whereabouts are known is gone.
     """
-    if not folder:
+    whereabouts = folder if isinstance(folder, Whereabouts) else Whereabouts(folder)
+    if not whereabouts.folder:
         return setup
-
-    def moved(text: str) -> str:
-        # A source may name a part of itself after a colon: rows/all:train.
-        place, colon, part = text.partition(":")
-        if not place or text in _WORDS or place in _WORDS or Path(text).is_absolute():
-            return text
-        return f"{Path(folder) / place}{colon}{part}" if (Path(folder) / place).exists() else text
-
+    moved = whereabouts.find
     data = setup.data
     held_out = moved(data.held_out) if isinstance(data.held_out, str) else data.held_out
     phases = [replace(phase, train=moved(phase.train)) for phase in data.phases]
+    mixture = [replace(part, train=moved(part.train)) for part in data.mixture]
     model = replace(setup.model, path=moved(setup.model.path), chat_template=moved(setup.model.chat_template))
     return replace(
         setup,
         model=model,
-        data=replace(data, train=moved(data.train), held_out=held_out, phases=phases),
-        evaluation=tuple(replace(entry, data=moved(entry.data)) for entry in setup.evaluation),
+        data=replace(data, train=moved(data.train), held_out=held_out, phases=phases, mixture=mixture),
+        evaluation=tuple(_moved_set(entry, moved) for entry in setup.evaluation),
     )
+
+
+def _moved_set(entry: EvaluationSet, moved: Callable[[str], str]) -> EvaluationSet:
+    judge = entry.judge
+    if judge is not None and judge.baseline != "base":
+        judge = replace(judge, baseline=moved(judge.baseline))
+    shots = moved(entry.fewshot_data) if entry.fewshot_data else ""
+    folders = [moved(folder) for folder in entry.task_folders]
+    return replace(entry, data=moved(entry.data), fewshot_data=shots, task_folders=folders, judge=judge)

@@ -13,6 +13,7 @@ from orchestrator.spec.batch_plan import BatchPlan
 from orchestrator.spec.identity import trial_fingerprint, trial_name
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.training.estimates import TrialEstimate, TrialEstimator, available_gib, machine_slots
+from orchestrator.training.gpus import GPUS
 from orchestrator.tuning.planning import SweepPlan
 from orchestrator.tuning.sources import make_source
 
@@ -35,6 +36,23 @@ class TrialPlan:
 
 
 @dataclass(frozen=True)
+class GpuCost:
+    """What an exhaustive sweep costs on one kind of GPU, one GPU per trial.
+
+    ``needed_gib`` is the memory of the largest trial with the smallest micro-batch, ``gpu_hours`` rests on
+    ``utilisation``, the share of the peak that training reaches, known from ``evidence``.
+    """
+
+    gpu: str
+    memory_gib: float
+    needed_gib: float
+    fits: bool
+    gpu_hours: float
+    utilisation: float
+    evidence: str
+
+
+@dataclass(frozen=True)
 class PlanResult:
     """All trials of a sweep as planned. ``proposed`` is False where the searcher decides while it runs."""
 
@@ -52,8 +70,29 @@ class PlanResult:
     @property
     def slot_seconds(self) -> float | None:
         """Estimated slot seconds of the exhaustive sweep; unproposed trials count as the mean of the others. None if unknown."""
-        known = [trial.estimate.seconds for trial in self.trials if trial.estimate is not None]
+        known = [t.estimate.seconds for t in self.trials if t.estimate is not None and t.estimate.seconds is not None]
         return sum(known) / len(known) * self.plan.trials if known else None
+
+    @property
+    def tokens(self) -> int | None:
+        """Expected tokens of the exhaustive sweep; None if unknown."""
+        known = [trial.tokens for trial in self.trials if trial.tokens is not None]
+        return round(sum(known) / len(known) * self.plan.trials) if known else None
+
+    @property
+    def gpu_costs(self) -> tuple[GpuCost, ...]:
+        """What the exhaustive sweep costs on each GPU of `orchestrator.training.gpus`; empty where trials are unknown."""
+        known = [trial.estimate for trial in self.trials if trial.estimate is not None]
+        if not known:
+            return ()
+        operations = sum(estimate.operations for estimate in known) / len(known) * self.plan.trials
+        needed = max(estimate.gpu_memory_gib for estimate in known)
+        return tuple(
+            GpuCost(
+                gpu.name, gpu.memory_gib, needed, gpu.fits(needed), gpu.hours(operations), gpu.utilisation, gpu.evidence
+            )
+            for gpu in GPUS.values()
+        )
 
     @property
     def audit_samples(self) -> int:
@@ -78,6 +117,10 @@ class PlanResult:
             "trials_planned": self.plan.trials,
             "samples_per_trial": self.plan.samples,
             "samples_exhaustive": self.plan.exhaustive_samples,
+            "tokens_exhaustive": self.tokens,
+            "model": None if self.validation.setup is None else asdict(self.validation.setup.model),
+            "missing": [] if self.validation.setup is None else list(self.validation.setup.missing),
+            "gpu_costs": [asdict(cost) for cost in self.gpu_costs],
             "samples_audit_at_most": self.audit_samples,
             "samples_repeats_at_most": self.repeat_samples,
             "milestones": list(self.plan.levels),
@@ -93,14 +136,16 @@ def plan_trials(spec: SweepSpec, *, where: str = "sweep file", say: Say = silent
     """List the trials of a sweep with batch plans, memory and time. Nothing is trained.
 
     Time rests on a measured matrix-multiplication speed of this machine; on a cluster of other machines it
-    is a rough guide.
+    is a rough guide. Where model or data is not here and ``data.expected`` says what they will be like, the plan
+    rests on that: no time on this machine and no check of its memory, but GPU memory and GPU-hours.
 
     Raises:
         InputError: As `validate_sweep`; CapacityError if a trial does not fit the memory.
     """
     validation = validate_sweep(spec, where=where, say=say)
     trials, slots, available = planned_trials(validation)
-    check_memory(spec, trials, available, slots, where)
+    if validation.setup is None or not validation.setup.missing:
+        check_memory(spec, trials, available, slots, where)
     known = spec.searcher.kind in ("grid", "random", "sobol")
     return PlanResult(validation, tuple(trials), known, slots, available)
 

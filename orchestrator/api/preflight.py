@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.api.policy import check_forecast
+from orchestrator.errors import InputError, ModelError, SpecError, nearest
 from orchestrator.spec.cluster import ClusterProfile, load_cluster
 from orchestrator.spec.sweep import SweepSpec, resolved
+from orchestrator.training.expected_setup import expect_setup, missing_parts
 from orchestrator.training.inspect_setup import SetupReport, inspect_setup
 from orchestrator.tuning.cluster import check_address
 from orchestrator.tuning.layout import SweepFolder, check_storage
@@ -52,7 +54,12 @@ class ValidationResult:
 
 
 def validate_sweep(
-    spec: SweepSpec, *, ray_address: str | None = None, where: str = "sweep file", say: Say = silent
+    spec: SweepSpec,
+    *,
+    ray_address: str | None = None,
+    where: str = "sweep file",
+    say: Say = silent,
+    expected: bool = True,
 ) -> ValidationResult:
     """Check a sweep without training: model, tokenizer, template, data, evaluation sets, budget, storage, cluster, tracking.
 
@@ -61,6 +68,7 @@ def validate_sweep(
         ray_address: Ray address that overrides the cluster profile.
         where: Name of the sweep file for messages.
         say: Receives progress texts.
+        expected: Whether ``data.expected`` may stand in for a model and data that are not here; a run needs both.
 
     Raises:
         InputError: The first thing that is wrong; nothing has been started, and nothing is left on disk.
@@ -77,9 +85,41 @@ def validate_sweep(
     folder = SweepFolder(Path(spec.storage), spec.name)
     with _kept_only_if_good(folder.cache):
         say("Reading model and data ...")
-        setup = inspect_setup(spec.trial_setup, folder.cache)
+        setup = _setup(spec, folder.cache, where, expected)
+        _check_metrics(spec, setup, where)
         plan = plan_sweep(spec, setup.train.rows, where)
     return ValidationResult(spec, setup, plan, profile)
+
+
+def _setup(spec: SweepSpec, cache: Path, where: str, expected: bool) -> SetupReport:
+    """Read model and data, or describe them by what is expected where they are not here."""
+    missing = missing_parts(spec.trial_setup) if spec.data.expected is not None else []
+    if not missing:
+        return inspect_setup(spec.trial_setup, cache)
+    if expected:
+        return expect_setup(spec.trial_setup, missing)
+    told = "; ".join(f"{error.where}: {error.rule}" for error in missing)
+    needed = [_mend(spec, error) for error in missing]
+    raise InputError(where, "data.expected", rule=f"a run needs model and data, of which not all is here: {told}",
+                     mend=f"give what is missing: {', and '.join(dict.fromkeys(needed))}")  # fmt: skip
+
+
+def _mend(spec: SweepSpec, error: InputError) -> str:
+    if isinstance(error, ModelError):
+        return "--set model=FOLDER_OR_HUB_ID"
+    if spec.data.train:
+        return "--set data.train=FILE_OR_FOLDER"
+    return f"the files that data.{'mixture' if spec.data.mixture else 'phases'} names, or names of your own there"
+
+
+def _check_metrics(spec: SweepSpec, setup: SetupReport, where: str) -> None:
+    """Raise where the sweep judges by a metric that the tasks of its lm_eval sets do not give."""
+    known = {entry.name: entry.metrics for entry in setup.evaluation if entry.metrics}
+    for metric in spec.judged_metrics:
+        given = known.get(metric.partition("/")[0])
+        if given is not None and metric not in given:
+            raise SpecError(where, "objective", metric, "no task of this evaluation set gives this metric",
+                            nearest(metric, given) or f"it gives {', '.join(given)}")  # fmt: skip
 
 
 def _check_tracking(spec: SweepSpec) -> None:

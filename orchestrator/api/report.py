@@ -7,12 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from orchestrator.api.journal_state import read_state
 from orchestrator.api.sweep_history import read_sweep
+from orchestrator.api.tracked import find_runs
+from orchestrator.errors import TrackingError
 from orchestrator.reporting.sweep_report.compose import compose_report
 from orchestrator.reporting.sweep_report.files import ReportFiles, ReportPlaces, report_places, write_files
 from orchestrator.reporting.sweep_report.headline import RECOMMENDATION
 from orchestrator.results import SweepHistory, SweepResult
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.tracking.events import SinkError
+from orchestrator.tracking.report_files import replace_artifacts
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.views import artifact_address
 from orchestrator.tuning.layout import SweepFolder, find_sweep
@@ -26,6 +31,9 @@ def write_report(
 ) -> ReportFiles:
     """Write the report of a finished, running or interrupted sweep; its driver may be writing at the same time.
 
+    Where the sweep was tracked, the report that its MLflow run holds is replaced, too, unless ``out`` names another place;
+    a store that cannot be reached is told of in ``tracking`` and fails nothing.
+
     Args:
         sweep: Name of a sweep in the storage, its folder, or what `find_sweep` returned.
         storage: Storage folder in which a name is looked up; default: that of sweep files.
@@ -37,7 +45,22 @@ def write_report(
     """
     folder = sweep if isinstance(sweep, SweepFolder) else find_sweep(str(sweep), Path(storage or _default_storage()))
     places = report_places(folder.report_folder if out is None else Path(out))
-    return _write(read_sweep(folder, signals=True), places)
+    written = _write(read_sweep(folder, signals=True), places)
+    return written if out is not None else replace(written, tracking=_refresh(folder))
+
+
+def _refresh(folder: SweepFolder) -> str:
+    """Put the sweep's report among the artifacts of its MLflow run, too; returns a sentence that says how that went."""
+    runs = find_runs(read_state(folder))
+    if not runs.uri:
+        return ""
+    if not runs.sweep_run:
+        return "MLflow has no run of this sweep yet; its report is put there when the sweep is delivered."
+    try:
+        replace_artifacts(runs.uri, runs.sweep_run, folder.report_folder, ARTIFACTS)
+    except (TrackingError, SinkError) as error:
+        return f"The copy in MLflow is the one of before: {error}"
+    return f"The artifacts of its MLflow run are the same now ({ARTIFACTS}/ of run {runs.sweep_run})."
 
 
 @dataclass(frozen=True)

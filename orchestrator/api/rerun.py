@@ -3,41 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from orchestrator.api.journal_state import JournalState, read_state
-from orchestrator.api.places import Sweep, check_built_in, find_trial, rebased_setup, sweep_folder
-from orchestrator.api.policy import make_divergence
-from orchestrator.api.rerun_capsule import (
-    Capsule,
-    CapsuleLine,
-    compare_digests,
-    compare_environment,
-    read_capsule,
-)
+from orchestrator.api.places import Sweep, find_trial, sweep_folder
+from orchestrator.api.preflight import Say, silent
+from orchestrator.api.rerun_built_in import BuiltInAgain
+from orchestrator.api.rerun_capsule import Capsule, CapsuleLine, compare_environment, read_capsule
 from orchestrator.api.rerun_compare import (
     ROUNDING,
     MetricSameness,
     Sameness,
     SignalSameness,
-    compare_scores,
     compare_signals,
     overall,
 )
+from orchestrator.api.rerun_own import OwnAgain
 from orchestrator.api.sweep_history import read_sweep
 from orchestrator.errors import InputError, StorageError
 from orchestrator.records import TrainingSignal
-from orchestrator.results import MilestoneResult, TrialHistory
+from orchestrator.results import TrialHistory
 from orchestrator.tracking.provenance import environment
 from orchestrator.tuning.layout import SweepFolder
-
-if TYPE_CHECKING:
-    from orchestrator.training.session import TrainingSession
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,7 @@ def rerun_trial(
     keep: Path | str | None = None,
     device: str = "auto",
     rounding: float = ROUNDING,
-    say: Say = lambda text: None,
+    say: Say = silent,
 ) -> RerunResult:
     """Train a trial again, as far as it was trained, in this process; the sweep's folder is only read.
 
@@ -93,7 +83,7 @@ def rerun_trial(
         trial: Id or name.
         storage: Where a name is looked up.
         keep: Folder for the new checkpoint (for ``export --checkpoint``); must not exist or be empty.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``; training of your own chooses it itself.
         rounding: Relative difference that counts as rounding.
         say: Receives a line at each milestone.
 
@@ -103,13 +93,11 @@ def rerun_trial(
     began = time.perf_counter()
     folder = sweep_folder(sweep, storage)
     state, history = read_state(folder), read_sweep(folder, signals=True)
-    check_built_in(state)
     chosen = history.trial(find_trial(history.result.trials, trial).trial_id)
-    _check(folder, chosen, keep)
+    _check(chosen, keep)
     capsule = read_capsule(state, chosen.result.trial_id)
-    session = _session(state, capsule, device)
-    lines = _capsule_lines(capsule, session, say)
-    again = _Again(state, chosen, session, rounding, say)
+    again = _again(state, chosen, capsule, device, rounding, say)
+    lines = _capsule_lines(capsule, again, say)
     again.train()
     weights, kept = again.same_weights(folder), again.keep(keep)
     signals = compare_signals(chosen.signals, again.signals, rounding)
@@ -122,72 +110,49 @@ def rerun_trial(
         signals=signals,
         weights=weights,
         capsule=tuple(lines),
-        device=str(session.device),
+        device=again.device,
         seconds=round(time.perf_counter() - began, 2),
         kept=kept,
     )
 
 
-class _Again:
-    """The trial, being trained a second time."""
+class Again(Protocol):
+    """A trial that is trained once more."""
 
-    def __init__(
-        self, state: JournalState, before: TrialHistory, session: TrainingSession, rounding: float, say: Say
-    ) -> None:
-        self._state, self._before, self._session = state, before, session
-        self._rounding, self._say = rounding, say
-        self._trial = session.trial(before.result.config, before.result.trial_id)
-        self.scores: list[MetricSameness] = []
-        self.signals: list[TrainingSignal] = []
+    scores: list[MetricSameness]
+    signals: list[TrainingSignal]
+
+    @property
+    def device(self) -> str:
+        """Where it is trained now."""
+        ...
+
+    def inputs(self) -> Sequence[CapsuleLine]:
+        """Compare what it reads with what the capsule says."""
+        ...
 
     def train(self) -> None:
         """Train to every milestone that the trial reached, and score it there."""
-        rule = make_divergence(self._state.spec, self._state.plan, bool(self._state.first["content"].get("record")))
-        watch = None if rule is None else rule.watch(self._before.result.trial_id)
-        for milestone in self._before.milestones:
-            advance = self._trial.advance(min(milestone.level, self._trial.total_samples), watch)
-            self.signals += advance.signals
-            if advance.halted is not None:
-                self._say(f"{self._trial.samples_seen:,} samples: {advance.halted.reason}")
-                return
-            self._score(milestone)
-
-    def _score(self, milestone: MilestoneResult) -> None:
-        if not milestone.scores:
-            return
-        found = compare_scores(milestone, self._trial.evaluate(self._trial.done), self._rounding)
-        self.scores += found
-        told = ", ".join(f"{each.metric} {each.now:.6g} ({each.verdict})" for each in found if each.now is not None)
-        self._say(f"{milestone.samples_seen:,} samples: {told}")
+        ...
 
     def same_weights(self, folder: SweepFolder) -> bool | None:
-        """Compare with the checkpoint of the sweep, bit for bit; None where there is none."""
-        import torch
-
-        from orchestrator.errors import CheckpointError
-        from orchestrator.training.checkpoints import load_checkpoint
-
-        saved = [milestone.index for milestone in self._before.milestones if milestone.checkpoint]
-        if not saved or self._trial.samples_seen != self._before.result.samples_seen:
-            return None
-        try:
-            before = load_checkpoint(folder.checkpoint(self._before.result.trial_id, saved[-1])).weights
-        except CheckpointError:
-            return None
-        now = self._trial.method.trainable_state(self._trial.model)
-        return before.keys() == now.keys() and all(
-            torch.equal(tensor, now[name].detach().cpu()) for name, tensor in before.items()
-        )
+        """Whether the weights are the same bit for bit; None where that cannot be told."""
+        ...
 
     def keep(self, place: Path | str | None) -> str:
-        """Save the new checkpoint."""
-        if place is None:
-            return ""
-        self._trial.save(Path(place))
-        return str(place)
+        """Keep the new checkpoint; returns its folder, empty where there is none to keep."""
+        ...
 
 
-def _check(folder: SweepFolder, trial: TrialHistory, keep: Path | str | None) -> None:
+def _again(
+    state: JournalState, before: TrialHistory, capsule: Capsule, device: str, rounding: float, say: Say
+) -> Again:
+    if state.spec.entrypoint is not None:
+        return OwnAgain(state, before, capsule, device, rounding, say)
+    return BuiltInAgain(state, before, capsule, device, rounding, say)
+
+
+def _check(trial: TrialHistory, keep: Path | str | None) -> None:
     if not trial.milestones:
         raise InputError("TRIAL", value=trial.result.name, rule="this trial has reached no milestone, so there is nothing to compare with",
                          mend="choose another, or wait for its first milestone")  # fmt: skip
@@ -200,24 +165,8 @@ def _check(folder: SweepFolder, trial: TrialHistory, keep: Path | str | None) ->
         raise StorageError("--keep", value=str(place), rule="this folder is not empty", mend="choose another")
 
 
-def _session(state: JournalState, capsule: Capsule, device: str) -> TrainingSession:
-    from orchestrator.training.session import TrainingSession
-
-    setup = rebased_setup(state.spec.trial_setup, capsule.folder)
-    return TrainingSession(setup, state.folder.cache, threads=capsule.threads, device=device)
-
-
-def _capsule_lines(capsule: Capsule, session: TrainingSession, say: Say) -> list[CapsuleLine]:
-    from orchestrator.training.models import find_model, weights_digest
-
-    model = session.setup.model
-    inputs = {
-        "training data": session.train_digest,
-        "base model": weights_digest(find_model(model), model.revision),
-    }
-    sets = {entry.name: entry.data.digest for entry in session.parts.sets}
-    lines = compare_digests("", capsule.inputs, inputs) + compare_digests("evaluation set ", capsule.evaluation, sets)
-    lines += compare_environment(capsule.environment, environment())
+def _capsule_lines(capsule: Capsule, again: Again, say: Say) -> list[CapsuleLine]:
+    lines = [*again.inputs(), *compare_environment(capsule.environment, environment())]
     for line in lines:
         if line.agreement == "differs":
             say(f"{line.what} is not the same: {line.before} then, {line.now} now")

@@ -14,6 +14,7 @@ from orchestrator.results import AuditResult, SweepResult, SweepView, TrackingId
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tracking.tracker import TrackerHealth
 from orchestrator.tuning.entries import TrialEntry
+from orchestrator.tuning.later_scores import LaterScores, latest, read_scores
 from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.planning import SweepPlan
 from orchestrator.tuning.progress import running_view
@@ -79,7 +80,8 @@ def build_result(
     """Return the result of a sweep as it stands."""
     objective = make_objective(spec)
     order = sorted(entries, key=lambda entry: _order(objective, entry))
-    trials = tuple(_trial_result(entry, objective) for entry in order)
+    later = read_scores(folder.later_scores)
+    trials = tuple(_trial_result(entry, objective, later) for entry in order)
     audit, verdict = _after_search(spec, entries)
     winner, runner_up = _winners(trials, verdict)
     return SweepResult(
@@ -90,7 +92,7 @@ def build_result(
         mode=spec.objective.mode,
         winner=winner,
         runner_up=runner_up,
-        base_scores=read_base_scores(folder),
+        base_scores={**read_base_scores(folder), **latest(later, "", -1)[0]},
         trials=trials,
         counts=_counts(entries, plan),
         samples_trained=sum(entry.samples_trained for entry in entries),
@@ -104,6 +106,7 @@ def build_result(
         tracking=TrackingIds(),
         audit=audit,
         verdict=verdict,
+        beside_seconds=sum(each.seconds for each in later),
     )
 
 
@@ -143,7 +146,8 @@ def read_base_scores(folder: SweepFolder) -> Mapping[str, float]:
     return scores
 
 
-def _trial_result(entry: TrialEntry, objective: Objective) -> TrialResult:
+def _trial_result(entry: TrialEntry, objective: Objective, later: Sequence[LaterScores]) -> TrialResult:
+    scores, errors = latest(later, entry.trial_id, entry.milestones - 1)
     stopped = entry.outcome in (Outcome.STOPPED, Outcome.DIVERGED, Outcome.FAILED)
     # An audited trial that completed still says why the search stopped it.
     ending = entry.verdict if stopped else entry.stop
@@ -155,9 +159,9 @@ def _trial_result(entry: TrialEntry, objective: Objective) -> TrialResult:
         config=entry.config,
         outcome=entry.outcome,
         samples_seen=entry.samples_seen,
-        scores=dict(entry.scores),
+        scores={**scores, **entry.scores},
         objective=_value(objective, entry),
-        standard_errors=dict(entry.standard_errors),
+        standard_errors={**errors, **entry.standard_errors},
         rule=ending.rule if ending else "",
         reason=ending.reason if ending else "",
         training_seconds=entry.training_seconds,

@@ -6,7 +6,7 @@ from orchestrator.api.history import FILE
 from orchestrator.api.preflight import ValidationResult
 from orchestrator.records import Scalar
 from orchestrator.tracking.tracker import DatasetInfo
-from orchestrator.training.models import find_model, weights_digest
+from orchestrator.training.models import find_model, load_config, weights_digest
 
 
 def inputs_of(validation: ValidationResult) -> dict[str, str]:
@@ -17,6 +17,7 @@ def inputs_of(validation: ValidationResult) -> dict[str, str]:
     assert setup is not None
     return {
         "training data": setup.train_digest,
+        **{f"training data {part.name} ({part.rows:,} rows)": part.source_digest for part in setup.parts},
         "base model": weights_digest(find_model(model), model.revision),
     }
 
@@ -26,7 +27,8 @@ def datasets_of(validation: ValidationResult) -> tuple[DatasetInfo, ...]:
     setup, data = validation.setup, validation.spec.data
     if setup is None:
         return ()
-    return (DatasetInfo("train", setup.train_digest, data.train or "phases", setup.train.rows),)
+    parts = (DatasetInfo(part.name, part.source_digest, part.source, part.rows) for part in setup.parts)
+    return (DatasetInfo("train", setup.train_digest, data.label, setup.train.rows), *parts)
 
 
 def subject_params(validation: ValidationResult) -> dict[str, Scalar]:
@@ -34,4 +36,9 @@ def subject_params(validation: ValidationResult) -> dict[str, Scalar]:
     setup, spec = validation.setup, validation.spec
     if setup is None:
         return {"entrypoint": "" if spec.entrypoint is None else spec.entrypoint.label}
-    return {"model": spec.model.path, "data": spec.data.train, "train_rows": setup.train.rows}
+    config = load_config(spec.model)
+    return {
+        "model": spec.model.path, "data": spec.data.label, "train_rows": setup.train.rows,
+        "model_family": str(config.model_type), "model_width": getattr(config.get_text_config(), "hidden_size", None),
+        "model_parameters": setup.model.parameters,
+    }  # fmt: skip

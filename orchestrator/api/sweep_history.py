@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from orchestrator.api.history import recorded_inputs, spent_before, sweep_content
 from orchestrator.api.journal_state import JournalState, read_state
@@ -11,6 +11,7 @@ from orchestrator.api.tracked import find_runs, with_runs
 from orchestrator.records import Decision, TrainingSignal
 from orchestrator.results import MilestoneResult, SweepHistory, SweepResult, TrialHistory
 from orchestrator.tuning.journal import Record
+from orchestrator.tuning.later_scores import LaterScores, latest, read_scores
 from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.reports import decision_from, read_report
 
@@ -30,11 +31,12 @@ def read_sweep(folder: SweepFolder, signals: bool = False) -> SweepHistory:
     entries = state.trials
     result = result_of(state)
     milestones, decisions = _milestones(records), _decisions(records)
+    later = read_scores(folder.later_scores)
     trials = tuple(
         TrialHistory(
             trial,
             entries[trial.trial_id].cohort,
-            tuple(_milestone(record) for record in milestones.get(trial.trial_id, ())),
+            tuple(_milestone(record, later) for record in milestones.get(trial.trial_id, ())),
             tuple(decisions.get(trial.trial_id, ())),
             _signals(folder, trial.trial_id, milestones.get(trial.trial_id, ())) if signals else (),
         )
@@ -74,10 +76,12 @@ def _decisions(records: Iterable[Record]) -> dict[str, list[Decision]]:
     return found
 
 
-def _milestone(record: Record) -> MilestoneResult:
+def _milestone(record: Record, later: Sequence[LaterScores]) -> MilestoneResult:
+    scores, errors = latest(later, record["trial"], record["index"])
     return MilestoneResult(
         index=record["index"], level=record["level"], samples_seen=record["samples_seen"],
-        tokens_seen=record["tokens_seen"], scores=record["scores"], standard_errors=record["standard_errors"],
+        tokens_seen=record["tokens_seen"], scores={**scores, **record["scores"]},
+        standard_errors={**errors, **record["standard_errors"]},
         training_seconds=record["training_seconds"], evaluation_seconds=record["evaluation_seconds"],
         checkpoint=record["checkpoint"],
     )  # fmt: skip

@@ -15,13 +15,16 @@ from rich.markup import escape
 from orchestrator.cli import (
     comparing,
     control,
+    evaluating,
     exporting,
     extending,
     files,
     machine,
     reading,
+    recommending,
     recorded,
     reports,
+    reproducing,
     sweeps,
     ui,
 )
@@ -37,7 +40,22 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Sweep supervised fine-tuning recipes of small language models on Ray; MLflow holds everything.",
 )
-for module in (sweeps, control, extending, reading, ui, comparing, exporting, reports, recorded, machine, files):
+for module in (
+    recommending,
+    sweeps,
+    control,
+    extending,
+    reading,
+    ui,
+    comparing,
+    exporting,
+    evaluating,
+    reports,
+    reproducing,
+    recorded,
+    machine,
+    files,
+):
     app.add_typer(module.commands)
 
 

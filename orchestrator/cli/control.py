@@ -33,7 +33,7 @@ WeightsOption = Annotated[
 ]
 
 
-@commands.command(epilog="Example: orchestrate stop quickstart 'lora r8 lr1e-3 ebs32 s0'")
+@commands.command(epilog="Example: orchestrate stop quickstart 'ia3 lr0.01 ebs32 s0'")
 def stop(
     sweep: SweepArgument,
     trial: TrialArgument,
@@ -51,7 +51,7 @@ def stop(
     _tell(lambda: stop_trial(find_folder(sweep, storage), trial, now=now, wait_seconds=wait), as_json)
 
 
-@commands.command(epilog="Example: orchestrate resume quickstart 566fa32096")
+@commands.command(epilog="Example: orchestrate resume quickstart 310c162715")
 def resume(
     sweep: SweepArgument,
     trial: TrialArgument,

@@ -71,6 +71,9 @@ def export(
         markup=False,
         soft_wrap=True,
     )
+    if result.form == "own":
+        say(f"{result.bytes / 1e6:,.1f} MB: {', '.join(result.files)}")
+        return
     say(f"{result.parameters:,} numbers in {result.dtype}, {result.bytes / 1e6:,.1f} MB: {', '.join(result.files)}")
     if result.converted:
         say("The adapter was rewritten as a lora of twice the rank, so that it fits the untouched base model.")
@@ -84,7 +87,8 @@ def export(
         say(f"Registered in MLflow: {register} version {result.model_version} (LoggedModel {result.model_id}).")
 
 
-_FORMS = {"model": "a whole model", "adapter": "a peft adapter", "merged": "a whole model, merged"}
+_FORMS = {"model": "a whole model", "adapter": "a peft adapter", "merged": "a whole model, merged",
+          "own": "the checkpoint that its code saved"}  # fmt: skip
 
 
 @commands.command(epilog="Example: orchestrate rerun quickstart 566fa32096 --storage runs")

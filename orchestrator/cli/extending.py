@@ -75,7 +75,7 @@ def extend(
     as_json: JsonOption = False,
 ) -> None:
     """Extend a sweep: more trials, a wider range, or its best trained on; nothing is trained twice. Alone: go on with it."""
-    from orchestrator.api.extend import ExtendRequest, extend_sweep
+    from orchestrator.api import ExtendRequest, extend_sweep
     from orchestrator.reporting.live import LiveTable
     from orchestrator.reporting.summary import print_summary
 

@@ -131,6 +131,14 @@ def fit_forecast(
         bool,
         typer.Option("--past", help="Learn from every complete sweep in the storage that was run with --record, too."),
     ] = False,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(
+            "--tracking-uri",
+            metavar="URI",
+            help="Learn from the sweeps of an MLflow server or store, too, all of whose trials were trained to their ends.",
+        ),
+    ] = None,
     storage: StorageOption = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write.")] = Path("forecast.npz"),
     force: ForceOption = False,
@@ -148,6 +156,11 @@ def fit_forecast(
         from orchestrator.api.record_export import past_recorded
 
         own = past_recorded(storage or Path(SweepSpec.model_fields["storage"].default), speaker(console))
+    if tracking_uri is not None:
+        from orchestrator.api.tracked_recorded import tracked_recorded
+
+        known = {sweep.name for sweep in own}
+        own += [sweep for sweep in tracked_recorded(tracking_uri, speaker(console)) if sweep.name not in known]
     model = fit_forecast_files(recorded, out, own)
     if as_json:
         print_json({"file": str(out), "sweeps": list(model.sweeps)})

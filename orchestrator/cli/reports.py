@@ -40,3 +40,5 @@ def report(
     for file in (written.page, written.markdown):
         if file is not None:
             console.print(f"Report  {file}", highlight=False, markup=False, soft_wrap=True)
+    if written.tracking:
+        console.print(f"MLflow  {written.tracking}", highlight=False, markup=False, soft_wrap=True)

@@ -48,9 +48,18 @@ def plan(
     set_: SetOption = None,
     trials: TrialsOption = None,
     storage: StorageOption = None,
+    gpus: Annotated[
+        bool,
+        typer.Option(
+            "--gpus", help="Add GPU memory and GPU-hours on named GPUs (always, where model or data is not here)."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List trials, samples, tokens, batch plans, estimated memory and time. Nothing is trained."""
+    """List trials, samples, tokens, batch plans, estimated memory and time. Nothing is trained.
+
+    With data.expected in the sweep file it needs neither weights nor data.
+    """
     spec = load_file(file, set_, storage, trials)
     from orchestrator.api import plan_trials
     from orchestrator.reporting.plans import print_plan
@@ -60,11 +69,11 @@ def plan(
     if as_json:
         print_json(outcome.as_dict())
     else:
-        print_plan(outcome.as_dict(), make_console())
+        print_plan(outcome.as_dict(), make_console(), gpus=gpus)
 
 
 @commands.command(
-    epilog="Example: orchestrate run search_spaces/dolly.yaml --set model=./my-model --set data.train=./dolly.jsonl"
+    epilog="Example: orchestrate run search_spaces/dolly.yaml --set model=./my-model --set data.train=./my-data.jsonl"
 )
 def run(
     file: FileArgument,

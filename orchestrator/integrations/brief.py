@@ -32,6 +32,7 @@ class TrialBrief:
         socket: Where the worker listens.
         log: File that takes what the code prints.
         entrypoint: The code.
+        goes_on_from: Samples of the other trial's checkpoint from which this one was made to go on; 0: it was not.
     """
 
     trial_id: str
@@ -47,6 +48,7 @@ class TrialBrief:
     socket: str
     log: str
     entrypoint: EntrypointSettings
+    goes_on_from: int = 0
 
     @property
     def where(self) -> str:

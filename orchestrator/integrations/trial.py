@@ -120,6 +120,7 @@ class Trial(Hyperparameters):
             self._line.close()
             raise TrialEnded
         with self._telling_misuse():
+            self._check_start(samples_seen)
             self._note_scores(samples_seen, scores, standard_errors)
             before = self.samples_seen
             reached = self._course.advance(samples_seen)
@@ -227,6 +228,15 @@ class Trial(Hyperparameters):
             self._scores, self._errors = {}, {}
         self._scores |= {name: self._number(name, value) for name, value in (scores or {}).items()}
         self._errors |= {name: self._number(name, value) for name, value in (errors or {}).items()}
+
+    def _check_start(self, samples_seen: Any) -> None:
+        """Raise where code begins anew a trial that was made to go on from another one's checkpoint."""
+        start = self._brief.goes_on_from
+        if start and self.samples_seen < start:
+            raise EntrypointError(
+                self._brief.where, "samples_seen", samples_seen, f"this trial goes on from the checkpoint of another one at {start:,} samples",
+                "begin from trial.latest_checkpoint()",
+            )  # fmt: skip
 
     def _check_scores(self) -> None:
         missing = next((name for name in self.metrics if name not in self._scores), None)

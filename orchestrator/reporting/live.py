@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.records import Outcome, Role
+from orchestrator.records import Outcome
 from orchestrator.reporting.text import duration, number, percent, share
 from orchestrator.results import SweepView, TrialView
 
@@ -90,6 +90,7 @@ def remaining(view: SweepView) -> str:
 def _table(view: SweepView) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("trial", overflow="ellipsis", no_wrap=True, min_width=24)
+    table.add_column("role", no_wrap=True)
     for title in ("state", "samples", "loss", "grad norm", view.objective, "expected", "P(best)", "tokens/s"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in view.running:
@@ -100,9 +101,8 @@ def _table(view: SweepView) -> Table:
 
 
 def _add_row(table: Table, row: TrialView, style: str) -> None:
-    doing = row.outcome.value if row.role is Role.SEARCH else row.role.value
-    state = Text("best so far" if style else doing, style=OUTCOME_STYLE[row.outcome])
+    state = Text("best so far" if style else row.outcome.value, style=OUTCOME_STYLE[row.outcome])
     table.add_row(
-        row.name, state, f"{row.samples_seen:,}/{row.samples:,}", number(row.loss), number(row.grad_norm),
+        row.name, row.role.value, state, f"{row.samples_seen:,}/{row.samples:,}", number(row.loss), number(row.grad_norm),
         number(row.objective), number(row.expected), percent(row.probability_best), "-" if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}", style=style,
     )  # fmt: skip

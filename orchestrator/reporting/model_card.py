@@ -6,22 +6,26 @@ sentences are escaped, and code stands in fences longer than any in it.
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from orchestrator.records import Outcome
+from orchestrator.reporting.card_parts import (
+    again_part,
+    capsule_table,
+    chosen_text,
+    code,
+    fenced,
+    plain_text,
+    scores_table,
+)
+from orchestrator.reporting.origins import beyond_recipe
 from orchestrator.reporting.sweep_report.sweep_files import recipe, sweep_yaml
-from orchestrator.reporting.text import duration, number
 from orchestrator.results import SweepHistory, TrialHistory
 from orchestrator.spec.catalogue import METHODS
 from orchestrator.spec.sweep import SweepSpec
-
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&!])")
 
 
 @dataclass(frozen=True)
@@ -56,22 +60,21 @@ def model_card(history: SweepHistory, trial: TrialHistory, facts: CardFacts) -> 
     spec = _spec(history)
     parts = [
         f"---\n{_front(history, trial, facts, spec)}---\n",
-        f"# {_plain(f'{history.result.name}: {trial.result.name}')}\n",
+        f"# {plain_text(f'{history.result.name}: {trial.result.name}')}\n",
         f"{_what(history, trial, facts, spec)}\n",
         "## How to use it\n",
-        _fence(usage(facts), "python"),
+        fenced(usage(facts), "python"),
         _serving(facts),
         "## Scores\n",
-        _scores(history, trial),
-        _chosen(history, trial),
+        scores_table(history, trial),
+        chosen_text(history, trial),
         "## Recipe\n",
         "The sweep file of this one trial; `orchestrate run recipe.yaml` trains it.\n",
-        _fence(sweep_yaml(recipe(spec, trial.result.config)), "yaml"),
+        f"{plain_text(beyond)}\n" if (beyond := beyond_recipe(trial.result.origin)) else "",
+        fenced(sweep_yaml(recipe(spec, trial.result.config)), "yaml"),
         "## Data and environment\n",
-        _table(("what", "value"), _capsule(history, trial, spec)),
-        "## Run it again\n",
-        _fence(f"orchestrate rerun {history.result.name} {trial.result.trial_id} --storage STORAGE", "bash"),
-        "This trains the recipe again and says whether data, code, packages and result are the same.\n",
+        capsule_table(history, trial, spec),
+        *([] if beyond else again_part(history, trial)),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -130,10 +133,10 @@ def _base(facts: CardFacts) -> dict[str, str]:
 def _indexed(metric: str, value: float, spec: SweepSpec) -> dict[str, Any]:
     name, _, kind = metric.partition("/")
     entry = next((each for each in spec.evaluation if each.name == name), None)
-    source = spec.data.train if entry is None or entry.data == "held_out" else entry.data
+    source = spec.data.label if entry is None or entry.data == "held_out" else entry.data
     return {
         "task": {"type": "text-generation"},
-        "dataset": {"name": name, "type": source or "phases"},
+        "dataset": {"name": name, "type": source},
         "metrics": [{"type": kind, "value": value, "name": metric}],
     }
 
@@ -144,14 +147,14 @@ def _indexed(metric: str, value: float, spec: SweepSpec) -> dict[str, Any]:
 def _what(history: SweepHistory, trial: TrialHistory, facts: CardFacts, spec: SweepSpec) -> str:
     config = trial.result.config
     method = METHODS.get(config.method)
-    about = f" ({_plain(method.summary)})" if method else ""
+    about = f" ({plain_text(method.summary)})" if method else ""
     forms = {
         "model": "a whole model", "merged": "a whole model, the adapter merged into its weights",
         "adapter": "a peft adapter, to be loaded beside its base model",
     }  # fmt: skip
-    source = spec.data.train or ", ".join(phase.train for phase in spec.data.phases)
+    source = spec.data.label
     return (
-        f"{_code(facts.base)} fine-tuned on {_code(source)} with {_code(config.method)}{about}, learning rate "
+        f"{code(facts.base)} fine-tuned on {code(source)} with {code(config.method)}{about}, learning rate "
         f"{config.learning_rate:g}, {config.effective_batch_size} samples per optimizer step, "
         f"{trial.result.samples_seen:,} of {config.samples:,} samples. These files are {forms[facts.form]}: "
         f"{facts.parameters:,} numbers in {facts.dtype}."
@@ -160,94 +163,8 @@ def _what(history: SweepHistory, trial: TrialHistory, facts: CardFacts, spec: Sw
 
 def _serving(facts: CardFacts) -> str:
     if facts.form != "adapter":
-        return f"vLLM serves it as it is:\n\n{_fence('vllm serve DIR', 'bash')}"
+        return f"vLLM serves it as it is:\n\n{fenced('vllm serve DIR', 'bash')}"
     if not facts.plain_lora:
         return "Servers that take plain lora adapters alone, such as vLLM, need it merged: export it with `--merge`, where its method merges.\n"
     rank = f" --max-lora-rank {facts.rank}" if facts.rank and facts.rank > 16 else ""
-    return f"vLLM serves it beside its base:\n\n{_fence(f'vllm serve {shlex.quote(facts.base)} --enable-lora{rank} --lora-modules tuned=DIR', 'bash')}"
-
-
-def _scores(history: SweepHistory, trial: TrialHistory) -> str:
-    result, base = trial.result, history.result.base_scores
-    rows = [
-        (_code(metric), _with_error(value, result.standard_errors.get(metric)), number(base.get(metric)))
-        for metric, value in result.scores.items()
-    ]
-    return (
-        _table(("metric", "this model", "base model"), rows)
-        + "\nAfter ±: one standard error over the rows of the set.\n"
-    )
-
-
-def _chosen(history: SweepHistory, trial: TrialHistory) -> str:
-    sweep, result = history.result, trial.result
-    count = sum(sweep.counts.values())
-    winner = sweep.winner is not None and sweep.winner.trial_id == result.trial_id
-    told = f"The winner of {count} trials" if winner else f"One of {count} trials"
-    ended = (
-        ""
-        if result.outcome is Outcome.COMPLETED
-        else f" It was not trained to its end: {result.outcome.value}. {result.reason}"
-    )
-    verdict = f" {sweep.verdict.sentence}" if winner and sweep.verdict is not None else ""
-    return f"{told} by `{_no_ticks(sweep.objective)}` ({sweep.mode}), in {duration(sweep.wall_seconds)} of wall time.{_plain(ended + verdict)}\n"
-
-
-def _capsule(history: SweepHistory, trial: TrialHistory, spec: SweepSpec) -> list[tuple[str, str]]:
-    """Return data, digests, seeds and what it ran on."""
-    found = history.environment
-    versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
-    commit = (
-        f"{found['git_commit']}{' with uncommitted changes' if found.get('git_dirty') else ''}"
-        if found.get("git_commit")
-        else ""
-    )
-    rows = [
-        ("sweep", f"{history.result.name} (id {history.result.sweep_id})"),
-        ("trial", f"{trial.result.trial_id} ({trial.result.name})"),
-        ("base model", spec.model.path + (f" at revision {spec.model.revision}" if spec.model.revision else "")),
-        ("training data", spec.data.train or ", ".join(phase.train for phase in spec.data.phases)),
-        *((f"digest of {name}", digest) for name, digest in history.inputs.items()),
-        ("seed", str(trial.result.config.seed)),
-        ("began from", _origin(trial)),
-        ("MLflow run", trial.result.run_id or ""),
-        ("code", commit or str(found.get("code") or "")),
-        ("python", str(found.get("python") or "")),
-        ("packages", versions),
-        ("trained", duration(trial.result.training_seconds)),
-    ]  # fmt: skip
-    return [(name, _plain(value)) for name, value in rows if value]
-
-
-def _origin(trial: TrialHistory) -> str:
-    origin = trial.result.origin
-    return "" if origin is None else f"the {origin.takes} of trial {origin.trial_id} ({origin.name})"
-
-
-def _with_error(value: float, error: float | None) -> str:
-    return number(value) if error is None else f"{number(value)} ± {number(error, 2)}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
-
-
-def _fence(text: str, language: str) -> str:
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
-
-
-def _plain(text: str) -> str:
-    """Return a text that Markdown shows as it is, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
-
-
-def _code(text: str) -> str:
-    """Return a text as inline code, safe in a table."""
-    return f"`{_no_ticks(text)}`"
-
-
-def _no_ticks(text: str) -> str:
-    return " ".join(text.replace("`", "'").replace("|", "/").split())
+    return f"vLLM serves it beside its base:\n\n{fenced(f'vllm serve {shlex.quote(facts.base)} --enable-lora{rank} --lora-modules tuned=DIR', 'bash')}"

@@ -64,6 +64,7 @@ _LEFT_OUT_FIRST: tuple[frozenset[str], ...] = (
     frozenset({"grad norm"}),
     frozenset({"grad norm", "loss"}),
     frozenset({"grad norm", "loss", "expected", "P(best)"}),
+    frozenset({"grad norm", "loss", "expected", "P(best)", "role"}),
 )
 
 
@@ -84,6 +85,8 @@ def _trials(sweep: SweepStatus, trials: Sequence[TrialStatus], left_out: frozens
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("trial", no_wrap=True)
     table.add_column("id", no_wrap=True, style="dim")
+    if "role" not in left_out:
+        table.add_column("role", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     for name in names:
         table.add_column(Text(sweep.objective if name == "objective" else name), justify="right", no_wrap=True)
@@ -92,8 +95,18 @@ def _trials(sweep: SweepStatus, trials: Sequence[TrialStatus], left_out: frozens
     for trial in trials:
         cells = _cells(trial)
         reason = [Text(cut(trial.reason, reason_width))] if reason_width else []
-        table.add_row(Text(trial.name), trial.trial_id, _outcome(trial), *(cells[name] for name in names), *reason)
+        standing = _standing(trial, "role" not in left_out)
+        table.add_row(Text(trial.name), trial.trial_id, *standing, *(cells[name] for name in names), *reason)
     return table
+
+
+def _standing(trial: TrialStatus, in_two: bool) -> list[Text]:
+    """Return role and outcome, each in a column of its own or, where there is no room, in one."""
+    style = OUTCOME_STYLE[trial.outcome]
+    if in_two:
+        return [Text(trial.role.value), Text(trial.outcome.value, style=style)]
+    beside = "" if trial.role is Role.SEARCH else f" ({trial.role.value})"
+    return [Text(f"{trial.outcome.value}{beside}", style=style)]
 
 
 def _cells(trial: TrialStatus) -> dict[str, str]:
@@ -136,8 +149,3 @@ def _with_error(trial: TrialStatus) -> str:
 
 def _status(status: str) -> Text:
     return Text(status, style=STATUS_STYLE.get(status, ""))
-
-
-def _outcome(trial: TrialStatus) -> Text:
-    beside = "" if trial.role is Role.SEARCH else f" ({trial.role.value})"
-    return Text(f"{trial.outcome.value}{beside}", style=OUTCOME_STYLE[trial.outcome])

@@ -24,6 +24,8 @@ def print_summary(result: SweepResult, console: Console) -> None:
     else:
         console.print(Text.assemble(("Winner  ", "bold green"), (result.winner.name, "bold")))
         console.print(scores_table(result))
+        if result.runner_up is not None:  # a line of its own: a caption would be folded to the width of the table
+            console.print(f"runner-up: {result.runner_up.name}", highlight=False, markup=False, soft_wrap=True)
     for line in (*certainty_lines(result), *cost_lines(result)):
         console.print(line, highlight=False, soft_wrap=True)
 
@@ -63,8 +65,6 @@ def scores_table(result: SweepResult) -> Table:
         table.add_column(title, justify="right", no_wrap=True)
     for metric in result.winner.scores if result.winner else ():
         table.add_row(metric, *(_with_error(scores.get(metric), errors.get(metric)) for _, scores, errors in columns))
-    if result.runner_up is not None:
-        table.caption, table.caption_justify = f"runner-up: {result.runner_up.name}", "left"
     return table
 
 
@@ -78,6 +78,7 @@ def cost_lines(result: SweepResult) -> list[str]:
         f"({share(result.samples_trained, result.samples_exhaustive)}; {saved:.0%} saved)",
         f"Time  {duration(result.wall_seconds)} wall, {duration(result.training_seconds)} training, "
         f"{duration(result.evaluation_seconds)} evaluating on {result.slots} slots; utilisation {result.utilisation:.2f}",
+        evaluation_cost(result),
         f"Storage  {result.storage}",
     ]
     if result.report:
@@ -89,6 +90,12 @@ def cost_lines(result: SweepResult) -> list[str]:
         lines.append(f"MLflow UI  {result.ui_command}")
         lines.append(f"Sweep page  {result.ui_address}")
     return lines
+
+
+def evaluation_cost(result: SweepResult) -> str:
+    """Return what scores cost, as a share of the slots' time."""
+    beside = f", and {duration(result.beside_seconds)} beside it" if result.beside_seconds >= 0.5 else ""
+    return f"Scores  evaluation took {result.evaluation_share:.0%} of the sweep's slot time{beside}"
 
 
 _BESIDE = {
@@ -125,7 +132,7 @@ def decision_note(result: SweepResult, story: str = "") -> str:
             for metric, value in result.winner.scores.items()
         ]
         lines.append("")
-    lines += [f"- {line.replace('  ', ': ', 1)}" for line in (*certainty_lines(result), *cost_lines(result)[:3])]
+    lines += [f"- {line.replace('  ', ': ', 1)}" for line in (*certainty_lines(result), *cost_lines(result)[:4])]
     lines += ["", "| trial | outcome | samples | " + result.objective + " | why |", "|---|---|---|---|---|"]
     for trial in result.trials:
         reason = trial.reason.replace("|", "/")

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from orchestrator.errors import SpecError, nearest
+from orchestrator.data_settings import defining_data, find_problem
+from orchestrator.errors import SpecError
 from orchestrator.settings import (
     DataSettings,
     EntrypointSettings,
@@ -17,6 +18,7 @@ from orchestrator.settings import (
     TrialSetup,
 )
 from orchestrator.spec.closed import Closed
+from orchestrator.spec.evaluation_kinds import KINDS, check_set, defining_set, may_give, metrics_of, no_such_metric
 from orchestrator.spec.identity import digest
 from orchestrator.spec.own_search_space import AnySearchSpace
 from orchestrator.spec.own_training import REPLACED, check_own_training, with_own_space
@@ -130,6 +132,16 @@ class Resources(Closed):
     gpu: float = Field(default=0.0, ge=0, description="GPUs per trial (a fraction shares one GPU).")
     memory_gib: float | None = Field(default=None, gt=0, description="Memory per trial that Ray reserves.")
     concurrency: int | None = Field(default=None, ge=1, description="Trials at once; default: what the cluster holds.")
+    detached_cpu: float = Field(
+        default=0.0,
+        ge=0,
+        description="CPU cores that the process for detached evaluation sets reserves; 0: it runs beside.",
+    )
+    detached_gpu: float = Field(
+        default=0.0,
+        ge=0,
+        description="GPUs that the process for detached evaluation sets reserves; 0: it computes on the CPU.",
+    )
 
 
 class TrackingSpec(Closed):
@@ -204,6 +216,8 @@ class SweepSpec(Closed):
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
             raise ValueError(f"evaluation sets need different names, {doubled[0]!r} appears twice")
+        for place, entry in enumerate(sets):
+            check_set(entry, f"evaluation.{place}")
         return sets
 
     @model_validator(mode="after")
@@ -218,27 +232,23 @@ class SweepSpec(Closed):
         return self
 
     def _check_metrics(self) -> None:
-        known = self.metrics
         for field, spec in self._objectives():
             judged = [(f"{field}.metric", name) for name in spec.weights]
             judged += [(f"{field}.constraints.{i}.metric", bound.metric) for i, bound in enumerate(spec.constraints)]
             for place, metric in judged:
-                if metric not in known:
-                    mend = nearest(metric, known) or f"available: {', '.join(known)}"
-                    raise SpecError("", place, metric, "no evaluation set gives this metric", mend)
+                if not any(may_give(entry, metric) for entry in self.evaluation):
+                    raise no_such_metric(metric, self.evaluation, place)
 
     def _check_data(self) -> None:
         for section in ("model", "data"):
             if section not in self.model_fields_set:
                 raise SpecError("", section, None, "this field is required",
                                 "or train with code of your own: entrypoint: my_script.py:train")  # fmt: skip
-        if not self.data.train and not self.data.phases:
-            raise SpecError("", "data.train", None, "the training data is missing",
-                            "give a file, folder, hub id or testbed:sft")  # fmt: skip
-        if self.data.train and self.data.phases:
-            raise SpecError("", "data.train", self.data.train, "the phases are the training data, so train must stay empty",
-                            "remove data.train or data.phases")  # fmt: skip
-        if self.data.held_out == 0 and any(entry.data == "held_out" for entry in self.evaluation):
+        if problem := find_problem(self.data):
+            raise SpecError("", f"data.{problem.field}", problem.value, problem.rule, problem.mend)
+        if self.data.held_out == 0 and any(
+            entry.data == "held_out" and KINDS[entry.kind].takes_data for entry in self.evaluation
+        ):
             raise SpecError("", "data.held_out", self.data.held_out, "an evaluation set reads held_out, so it must not be 0",
                             "give a share, a count or a source")  # fmt: skip
         if "phased" in (self.search_space.data_strategy.grid() or ()) and len(self.data.phases) < 2:
@@ -252,6 +262,12 @@ class SweepSpec(Closed):
 
     def _check_late_objective(self) -> None:
         rungs = self.stopping.rungs
+        detached = {f"{entry.name}/" for entry in self.evaluation if entry.detached}
+        for metric in self.judged_metrics:
+            if any(metric.startswith(prefix) for prefix in detached):
+                raise SpecError("", "objective", metric,
+                                "belongs to a detached evaluation set, whose scores come when the trials have been judged",
+                                "set detached: false with when: end, or judge by another metric")  # fmt: skip
         late = {f"{entry.name}/" for entry in self.evaluation if entry.when == "end"}
         for metric in self.objective.weights:
             judged_late = any(metric.startswith(prefix) for prefix in late)
@@ -270,8 +286,9 @@ class SweepSpec(Closed):
         """Names of all metrics that the evaluation sets give; of an entrypoint's, those that the sweep judges by."""
         if self.entrypoint is not None:
             return list(self.judged_metrics)
-        by_kind = {"loss": ("loss",), "exact_match": ("exact_match",), "text_loss": ("loss", "forgetting")}
-        return [f"{entry.name}/{suffix}" for entry in self.evaluation for suffix in by_kind[entry.kind]]
+        named = [metric for entry in self.evaluation for metric in metrics_of(entry)]
+        # lm_eval's names are known once its tasks are read; those that the sweep judges by are taken at their word.
+        return list(dict.fromkeys([*named, *self.judged_metrics]))
 
     @property
     def judged_metrics(self) -> tuple[str, ...]:
@@ -291,6 +308,8 @@ class SweepSpec(Closed):
             values.pop(place)
         values["budget"].pop("wall_minutes")
         values["stopping"].pop("audit")
+        values["data"] = defining_data(values["data"])
+        values["evaluation"] = [defining_set(entry) for entry in values["evaluation"]]
         return _with_entrypoint(values)
 
     @property

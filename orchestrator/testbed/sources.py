@@ -1,7 +1,9 @@
 """Rows of the test bed by reference: ``testbed:NAME`` with optional ``?parameter=value&...``.
 
 World parameters: ``people``, ``seed``, ``variants``, ``full_name_share``. Their defaults are those of the
-packaged base model, which knows that world only. Sampling parameters: ``rows``, ``sample_seed``.
+packaged base model, which knows that world only. Sampling parameters: ``rows``, ``sample_seed``, and ``skip``, which
+leaves out that many rows from the start of the draw: ``rows=100`` and ``rows=50&skip=100`` share no row, and no fact
+is asked in both while the people have facts that were not asked yet.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class Source:
     """One named set of rows: how many by default, how they are made, and what they are for."""
 
     rows: int
-    make: Callable[[World, int, int], list[Row]]
+    make: Callable[[World, int, int, int], list[Row]]
     summary: str
 
 
@@ -60,11 +62,13 @@ def load_rows(reference: str) -> list[Row]:
         )
     parameters = _read_query(reference, query)
     rows = int(parameters.pop("rows", SOURCES[name].rows))
-    sample_seed = int(parameters.pop("sample_seed", 0))
+    sample_seed, skip = int(parameters.pop("sample_seed", 0)), int(parameters.pop("skip", 0))
     if rows < 1:
         raise DataError(reference, "rows", rows, "must be 1 or more")
+    if skip < 0:
+        raise DataError(reference, "skip", skip, "must be 0 or more")
     try:
-        return SOURCES[name].make(make_world(WorldSpec(**parameters)), rows, sample_seed)
+        return SOURCES[name].make(make_world(WorldSpec(**parameters)), rows, sample_seed, skip)
     except ValueError as error:
         raise DataError(reference, rule=str(error)) from error
 
@@ -76,6 +80,7 @@ _PARAMETERS: dict[str, Callable[[str], Any]] = {
     "full_name_share": float,
     "rows": int,
     "sample_seed": int,
+    "skip": int,
 }
 
 
@@ -98,38 +103,39 @@ def _conversation(item: Question | SkillItem, phase: str) -> Row:
     return {"messages": turns, "kind": f"{phase}/{kind}", "phase": phase}
 
 
-def _ask(world: World, people: tuple[Person, ...], half: str, rows: int, sample_seed: int) -> list[Row]:
-    questions = draw_questions(people, world.random(f"questions/{half}/{sample_seed}"), rows)
-    return [_conversation(question, "knowledge") for question in questions]
+def _ask(world: World, people: tuple[Person, ...], half: str, rows: int, sample_seed: int, skip: int) -> list[Row]:
+    questions = draw_questions(people, world.random(f"questions/{half}/{sample_seed}"), skip + rows)
+    return [_conversation(question, "knowledge") for question in questions[skip:]]
 
 
-def _knowledge_sft(world: World, rows: int, sample_seed: int) -> list[Row]:
-    return _ask(world, world.taught, "taught", rows, sample_seed)
+def _knowledge_sft(world: World, rows: int, sample_seed: int, skip: int) -> list[Row]:
+    return _ask(world, world.taught, "taught", rows, sample_seed, skip)
 
 
-def _knowledge(world: World, rows: int, sample_seed: int) -> list[Row]:
-    return _ask(world, world.asked, "asked", rows, sample_seed)
+def _knowledge(world: World, rows: int, sample_seed: int, skip: int) -> list[Row]:
+    return _ask(world, world.asked, "asked", rows, sample_seed, skip)
 
 
-def _skills_sft(world: World, rows: int, sample_seed: int) -> list[Row]:
-    items = draw_items(world.random(f"skills/train/{sample_seed}"), "train", rows)
-    return [_conversation(item, "skills") for item in items]
+def _skills_sft(world: World, rows: int, sample_seed: int, skip: int) -> list[Row]:
+    items = draw_items(world.random(f"skills/train/{sample_seed}"), "train", skip + rows)
+    return [_conversation(item, "skills") for item in items[skip:]]
 
 
-def _skills(world: World, rows: int, sample_seed: int) -> list[Row]:
-    items = draw_items(world.random(f"skills/test/{sample_seed}"), "test", rows)
-    return [_conversation(item, "skills") for item in items]
+def _skills(world: World, rows: int, sample_seed: int, skip: int) -> list[Row]:
+    items = draw_items(world.random(f"skills/test/{sample_seed}"), "test", skip + rows)
+    return [_conversation(item, "skills") for item in items[skip:]]
 
 
-def _sft(world: World, rows: int, sample_seed: int) -> list[Row]:
-    both = _knowledge_sft(world, (rows + 1) // 2, sample_seed)
-    both += _skills_sft(world, rows // 2, sample_seed) if rows > 1 else []
+def _sft(world: World, rows: int, sample_seed: int, skip: int) -> list[Row]:
+    # Both parts skip as many rows as a mixture of ``skip`` rows holds of them.
+    both = _knowledge_sft(world, (rows + 1) // 2, sample_seed, (skip + 1) // 2)
+    both += _skills_sft(world, rows // 2, sample_seed, skip // 2) if rows > 1 else []
     world.random(f"mixture/{sample_seed}").shuffle(both)
     return both
 
 
-def _biographies(world: World, rows: int, sample_seed: int) -> list[Row]:
-    return [{"text": text} for text in world.held_out_biographies(rows, sample_seed)]
+def _biographies(world: World, rows: int, sample_seed: int, skip: int) -> list[Row]:
+    return [{"text": text} for text in world.held_out_biographies(skip + rows, sample_seed)[skip:]]
 
 
 SOURCES: dict[str, Source] = {

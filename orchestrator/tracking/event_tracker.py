@@ -27,7 +27,10 @@ from orchestrator.tracking.tracker import ACTION_TAG, DatasetInfo, SweepInfo, Sw
 from orchestrator.tracking.views import EXPERIMENT_NOTE_LIMIT, experiment_tags
 
 METRICS_PER_TRIAL = 15
-"""Keys per trial: a person can look at that many charts. Training takes up to six of them."""
+"""Keys per trial besides scores: a person can look at that many charts. Training takes up to six of them."""
+SCORES_PER_TRIAL = 64
+"""Scores per trial: the user has asked for each of them, and benchmarks come in dozens."""
+_OURS = ("system/", "forecast/")
 
 _TRAINING_KEYS = 6
 _STATUS = {
@@ -315,15 +318,17 @@ class EventTracker:
                 self._names[run] = body["name"]
 
     def _drawable(self, trial_id: str, values: Mapping[str, float]) -> dict[str, float]:
-        """Drop metrics over the limit of keys per trial, first come first kept; `health` names them."""
+        """Drop metrics over the limits of keys per trial, first come first kept; `health` names them."""
         with self._lock:
-            drawn = self._drawn.get(trial_id, set())
-            own = {key for key in drawn if not key.startswith("train/")}
+            drawn = {key for key in self._drawn.get(trial_id, set()) if not key.startswith("train/")}
+            own = {of_us: {key for key in drawn if key.startswith(_OURS) is of_us} for of_us in (True, False)}
             kept: dict[str, float] = {}
             for key, value in values.items():
                 cleaned = clean_key(key)
-                if cleaned in own or len(own) < METRICS_PER_TRIAL - _TRAINING_KEYS:
-                    own.add(cleaned)
+                alike = own[cleaned.startswith(_OURS)]
+                limit = METRICS_PER_TRIAL - _TRAINING_KEYS if cleaned.startswith(_OURS) else SCORES_PER_TRIAL
+                if cleaned in alike or len(alike) < limit:
+                    alike.add(cleaned)
                     kept[cleaned] = value
                 else:
                     self._undrawn.add(cleaned)

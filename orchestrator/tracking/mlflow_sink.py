@@ -18,7 +18,7 @@ from typing import Any
 
 from orchestrator.tracking.events import SWEEP, Event, EventKind, SinkError
 from orchestrator.tracking.naming import clean_key
-from orchestrator.tracking.sqlite_store import database_file, tune_connections
+from orchestrator.tracking.sqlite_store import ARTIFACTS_FOLDER, database_file, rehome_artifacts, tune_connections
 from orchestrator.tracking.tracker import ACTION_TAG, ANSWERS
 
 METRICS_PER_CALL = 1000
@@ -229,8 +229,17 @@ def open_client(uri: str) -> Any:
     file = database_file(uri)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
+        rehome_artifacts(file, file.parent / ARTIFACTS_FOLDER)
         tune_connections(file)
     return MlflowClient(tracking_uri=uri)
+
+
+def artifacts_of(uri: str, run_id: str) -> Any:
+    """Return the artifact repository of a run where it is now; the client's own remembers it by the run's id alone."""
+    client = open_client(uri)
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(client.get_run(run_id).info.artifact_uri, tracking_uri=uri)
 
 
 def _calls(wanted: _Changes) -> Iterator[tuple[list[Any], list[Any], list[Any]]]:
@@ -309,6 +318,14 @@ def write_mlflow_model(checkpoint: Path, to: Path, model_id: str, metadata: Mapp
         # Left open, they would be found by loading the model once more in another process.
         pip_requirements=["mlflow", "transformers", "torch", "accelerate"],
     )
+
+
+def log_scores(client: Any, run_id: str, scores: Mapping[str, float], step: int) -> None:
+    """Add scores at ``step`` samples seen to a run, which may have ended."""
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, [Metric(clean_key(key), value, now, step) for key, value in scores.items()])
 
 
 def log_model_scores(client: Any, run_id: str, model_id: str, scores: Mapping[str, float], step: int) -> None:

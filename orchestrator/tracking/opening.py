@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from orchestrator.errors import TrackingError, nearest
 from orchestrator.tracking.events import Sink
 from orchestrator.tracking.outbox_tracker import OutboxTracker
-from orchestrator.tracking.sqlite_store import database_file
+from orchestrator.tracking.sqlite_store import ARTIFACTS_FOLDER, database_file
 from orchestrator.tracking.tracker import SweepInfo
 
 ANSWER_SECONDS = 5.0
@@ -36,7 +36,9 @@ def open_tracker(tracking_uri: str | None, storage: Path, sweep: SweepInfo, outb
     """
     uri = tracking_uri or default_tracking_uri(storage)
     # A server chooses where artifacts go; a database has nobody to ask.
-    root = None if uri.startswith("http") else storage.resolve() / "mlartifacts" / _folder_name(sweep.experiment_name)
+    root = (
+        None if uri.startswith("http") else storage.resolve() / ARTIFACTS_FOLDER / _folder_name(sweep.experiment_name)
+    )
 
     def make_sink() -> Sink:
         from orchestrator.tracking.mlflow_sink import MlflowSink

@@ -12,6 +12,10 @@ from orchestrator.tracking.opening import check_tracking_uri
 from orchestrator.tracking.sqlite_store import database_file
 
 _PAGE = 1000
+
+Series = list[tuple[int, float]]
+"""(Samples seen, value), rising in samples seen."""
+
 # Of all runs only a sweep's own has this tag.
 _SWEEPS = "tags.`spec.digest` LIKE '%'"
 
@@ -93,6 +97,14 @@ class RunReader:
         query = f"tags.`mlflow.parentRunId` = '{sweep.run_id}'"
         return sorted(self._search([sweep.experiment_id], query), key=lambda run: run.began)
 
+    def series(self, run_id: str, key: str) -> Series:
+        """Return a metric of a run over samples seen; of values logged again at the same place the last one."""
+        from orchestrator.tracking.mlflow_sink import told
+
+        with told():
+            points = self._client.get_metric_history(run_id, key)
+        return sorted({point.step: float(point.value) for point in sorted(points, key=_when)}.items())
+
     def _search(self, experiments: list[str], query: str) -> list[TrackedRun]:
         from orchestrator.tracking.mlflow_sink import told
 
@@ -105,6 +117,10 @@ class RunReader:
                 token = page.token
                 if not token:
                     return found
+
+
+def _when(point: Any) -> int:
+    return int(point.timestamp)
 
 
 def _run(run: Any) -> TrackedRun:

@@ -7,6 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from orchestrator.tracking.sqlite_store import ARTIFACTS_FOLDER
+
 UI_SETTINGS = {
     # Without it the UI starts eight helper processes of 240 MB each, for features of no use here.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -26,6 +28,6 @@ def ui_command(tracking_uri: str, storage: Path, port: int = 5000) -> str:
 def ui_words(tracking_uri: str, storage: Path, port: int) -> list[str]:
     """Return the words after ``mlflow`` that serve the UI of a local store on loopback."""
     return [
-        "ui", "--backend-store-uri", tracking_uri, "--artifacts-destination", str(storage.resolve() / "mlartifacts"),
+        "ui", "--backend-store-uri", tracking_uri, "--artifacts-destination", str(storage.resolve() / ARTIFACTS_FOLDER),
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
     ]  # fmt: skip

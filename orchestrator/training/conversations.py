@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -28,8 +29,13 @@ ROLE_NAMES: dict[str, str] = {
 """Role names found in data, and the role each means."""
 
 
+PRETRAINING_ROLES = frozenset({"pretraining", "pretrain"})
+"""Roles of InstructLab's older knowledge rows: one message that holds the turns as text, all of them learned."""
+_PRETRAINING_TURN = re.compile(r"<\|(user|assistant)\|>\n?")
+
+
 class Message(NamedTuple):
-    """One turn; ``is_learned`` marks an assistant turn whose tokens count in the loss."""
+    """One turn; ``is_learned`` marks a turn whose tokens count in the loss: an assistant's, or any but the system's."""
 
     role: str
     content: str
@@ -63,6 +69,8 @@ def conversation_of(row: Mapping[str, Any], shape: str, columns: Mapping[str, st
     if shape in {"messages", "sharegpt"}:
         column = columns["messages" if shape == "messages" else "conversations"]
         messages = _messages(row.get(column), column)
+        if _is_unmasked(row, columns):
+            messages = [message._replace(is_learned=message.role != SYSTEM) for message in messages]
     elif shape == "prompt_completion":
         messages = _prompt_and_completion(row, columns)
     elif shape == "alpaca":
@@ -89,8 +97,19 @@ def text_of(value: Any, column: str) -> str | None:
     raise RowError(column, value, f"must be text or a number, not {type(value).__name__}", "choose another column")
 
 
+def _is_unmasked(row: Mapping[str, Any], columns: Mapping[str, str]) -> bool:
+    """Read ``unmask``, with which InstructLab marks rows of which all turns but the system's are learned."""
+    column = columns.get("unmask")
+    value = None if column is None else row.get(column)
+    if value is not None and not isinstance(value, bool):
+        raise RowError(column or "", value, "must be true or false")
+    return bool(value)
+
+
 def _usable(messages: list[Message]) -> Conversation | None:
     answers = [place for place, message in enumerate(messages) if message.is_learned and message.content.strip()]
+    if any(messages[place].role != ASSISTANT for place in answers):
+        return tuple(messages[: answers[-1] + 1])
     prompts = [place for place, message in enumerate(messages) if message.role != ASSISTANT and message.content.strip()]
     if not answers or not prompts or prompts[0] > answers[-1]:
         return None
@@ -129,7 +148,24 @@ def _messages(value: Any, column: str) -> list[Message]:
         return []
     if not isinstance(value, list):
         raise RowError(column, value, f"must be a list of messages, not {type(value).__name__}")
-    return [_message(entry, f"{column}[{place}]") for place, entry in enumerate(value)]
+    made: list[Message] = []
+    for place, entry in enumerate(value):
+        if isinstance(entry, dict) and entry.get("role") in PRETRAINING_ROLES:
+            made += _pretraining(entry, f"{column}[{place}].content")
+        else:
+            made.append(_message(entry, f"{column}[{place}]"))
+    return made
+
+
+def _pretraining(entry: Mapping[str, Any], column: str) -> list[Message]:
+    """Take a message apart that holds ``<|user|>`` and ``<|assistant|>`` turns as text."""
+    text = _content(entry.get("content"), column)
+    before, *parts = _PRETRAINING_TURN.split(text)
+    if before.strip() or not parts:
+        rule = "a pretraining message must begin with <|user|> or <|assistant|>"
+        raise RowError(column, text, rule, "give plain turns and unmask: true")
+    turns = zip(parts[::2], parts[1::2], strict=True)
+    return [Message(role, content.removesuffix("\n"), True) for role, content in turns]
 
 
 def _message(entry: Any, column: str) -> Message:

@@ -17,6 +17,7 @@ import torch
 from orchestrator.records import TrialConfig
 from orchestrator.settings import TrialSetup
 from orchestrator.spec.identity import canonical_json
+from orchestrator.training.expected_setup import expected_config
 from orchestrator.training.inspect_setup import SetupReport
 from orchestrator.training.memory import GIB, MemoryEstimate, ModelShape, estimate_memory
 from orchestrator.training.methods import MethodContext, build_method
@@ -31,16 +32,20 @@ PROBE_SECONDS = 0.15
 
 @dataclass(frozen=True)
 class TrialEstimate:
-    """What one trial takes: memory by part in GiB, trainable parameters, seconds of one slot.
+    """What one trial takes: memory by part in GiB, trainable parameters, operations, seconds of one slot.
 
     ``exact_parameters`` is False where the method could not be built without weights and every parameter
-    was counted as trainable.
+    was counted as trainable. ``operations`` are floating-point operations of the model, evaluation included.
+    ``gpu_memory_gib`` is the total on a GPU, with a micro-batch of one longest row. ``seconds`` is None where model
+    or data is not here: then nothing is known of the machine that will train, and ``memory`` is that on a GPU.
     """
 
     memory: MemoryEstimate
     trainable_parameters: int
     exact_parameters: bool
-    seconds: float
+    operations: float
+    gpu_memory_gib: float
+    seconds: float | None
 
 
 def available_gib() -> float:
@@ -64,12 +69,12 @@ class TrialEstimator:
 
     def __init__(self, setup: TrialSetup, report: SetupReport, threads: int) -> None:
         self._setup, self._report = setup, report
-        self._config = load_config(setup.model)
+        self._config = expected_config(setup.model) if report.missing else load_config(setup.model)
         self._shape = ModelShape.from_config(self._config, report.model.parameters)
-        self._on_gpu = torch.cuda.is_available()
+        self._on_gpu = torch.cuda.is_available() or bool(report.missing)
         self._threads = threads
         self._trainable: dict[str, tuple[int, bool]] = {}
-        self._flops = self._measure_speed()
+        self._flops = None if report.missing else self._measure_speed()
 
     def tokens(self, samples: int) -> int:
         """Return the expected tokens of that many samples."""
@@ -78,26 +83,37 @@ class TrialEstimator:
     def estimate(self, config: TrialConfig) -> TrialEstimate:
         """Return what a trial of this configuration takes."""
         trainable, exact = self._count_trainable(config)
-        memory = estimate_memory(
-            self._shape, trainable, self._setup.training, micro_batch_tokens=self._micro_batch_tokens(),
-            optimizer=config.optimizer, on_gpu=self._on_gpu,
+        operations = self._operations(config, trainable)
+        smallest = self._memory(config, trainable, self._report.train.longest, on_gpu=True)
+        memory = smallest
+        if not self._report.missing:
+            memory = self._memory(config, trainable, self._micro_batch_tokens(), on_gpu=self._on_gpu)
+        seconds = None if self._flops is None else operations / (self._flops * EFFICIENCY)
+        return TrialEstimate(memory, trainable, exact, operations, smallest.total, seconds)
+
+    def _memory(self, config: TrialConfig, trainable: int, tokens: int, *, on_gpu: bool) -> MemoryEstimate:
+        return estimate_memory(
+            self._shape, trainable, self._setup.training, micro_batch_tokens=tokens, optimizer=config.optimizer, on_gpu=on_gpu,
         )  # fmt: skip
-        return TrialEstimate(memory, trainable, exact, self._seconds(config, trainable))
 
     def _micro_batch_tokens(self) -> int:
         wanted = self._setup.training.micro_batch_tokens or (GPU_TOKENS_MOST if self._on_gpu else CPU_TOKENS)
         return max(wanted, self._report.train.longest)
 
-    def _seconds(self, config: TrialConfig, trainable: int) -> float:
-        """Two operations per parameter forward, two backward to the inputs, two more for trained weights."""
+    def _operations(self, config: TrialConfig, trainable: int) -> float:
+        """Two operations per parameter forward, two backward to the inputs, two more for trained weights.
+
+        Attention adds four per token, layer, unit of its width and earlier token of the row: half the row on average.
+        """
         shape = self._shape
         body = shape.parameters - shape.vocabulary * shape.width
         answers = self._report.train.answer_tokens / max(1, self._report.train.tokens)
-        forward = 2 * body + 2 * shape.vocabulary * shape.width * answers
+        attention = 2 * shape.layers * shape.query_width * self._report.train.mean
+        forward = 2 * body + 2 * shape.vocabulary * shape.width * answers + attention
         trained_share = min(1.0, trainable / shape.parameters)
         training = forward * (2 + trained_share) * self.tokens(config.samples)
         evaluating = forward * sum(entry.tokens for entry in self._report.evaluation) * 4
-        return (training + evaluating) / (self._flops * EFFICIENCY)
+        return training + evaluating
 
     def _count_trainable(self, config: TrialConfig) -> tuple[int, bool]:
         key = canonical_json([config.method, dict(config.method_options)])

@@ -1,4 +1,4 @@
-"""Scores of a model on named evaluation sets: loss on answers, exact match, loss on plain text and forgetting.
+"""Scores of a model on named evaluation sets; each kind of set has a scorer in `orchestrator.training.evaluations`.
 
 Evaluation leaves no trace: random states, the mode of every module and gradients are as before.
 """
@@ -6,28 +6,22 @@ Evaluation leaves no trace: random states, the mode of every module and gradient
 from __future__ import annotations
 
 import contextlib
-import math
+import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from orchestrator.training.batches import IGNORED, MicroBatch, pad_rows, split_by_tokens
-from orchestrator.training.generation import GreedySettings, generate_greedy
-from orchestrator.training.loss import AnswerLoss, make_answer_loss
+from orchestrator.training.evaluations import SCORERS
+from orchestrator.training.evaluations.base import AnswerTokens as AnswerTokens
+from orchestrator.training.evaluations.base import SetScores, Subject
+from orchestrator.training.loss import make_answer_loss
 from orchestrator.training.methods.base import Method
 from orchestrator.training.prepare import PreparedSet
-from orchestrator.training.token_rows import Ids, Mask
-
-_LOGITS_ON_CPU = 2**23
-_LOGITS_ON_DEVICE = 2**28
-_LARGEST_BATCH_TOKENS = 16_384
 
 
 @dataclass(frozen=True)
@@ -35,37 +29,38 @@ class Scores:
     """What an evaluation found.
 
     Attributes:
-        values: Metric -> value: ``NAME/loss``, ``NAME/exact_match``, ``NAME/forgetting``.
+        values: Metric -> value: ``NAME/loss``, ``NAME/exact_match``, ``NAME/forgetting``, ...
         standard_errors: Metric -> standard error over the set's rows (rows as the sampling unit).
         row_losses: Set -> summed loss of each row, nats (kept for paired comparisons with the base).
         seconds: Wall time.
+        answers: Set -> the model's answers by row key (kept for a judge's comparisons with the base).
+        set_seconds: Set -> wall time; 0 where its scores were known already.
     """
 
     values: dict[str, float]
     standard_errors: dict[str, float]
     row_losses: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
+    answers: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    set_seconds: dict[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary, inverse of ``Scores(**values)``."""
         return asdict(self)
 
+    def take(self, name: str, found: SetScores, seconds: float = 0.0) -> None:
+        """Add what one set said."""
+        for metric, (value, error) in found.metrics.items():
+            self.values[f"{name}/{metric}"], self.standard_errors[f"{name}/{metric}"] = float(value), float(error)
+        if found.row_losses is not None:
+            self.row_losses[name] = found.row_losses.tolist()
+        if found.answers:
+            self.answers[name] = {key: list(turns) for key, turns in found.answers.items()}
+        self.set_seconds[name] = seconds
 
-@dataclass(frozen=True)
-class AnswerTokens:
-    """What evaluation needs to know of the tokenizer.
 
-    Attributes:
-        tokenizer: Decodes answers.
-        pad_id: Token to pad with.
-        stop_ids: Tokens that end an answer.
-        length_limit: Longest sequence of the model; None when it names no limit.
-    """
-
-    tokenizer: Any
-    pad_id: int
-    stop_ids: frozenset[int]
-    length_limit: int | None
+Known = Callable[[PreparedSet, Callable[[], SetScores]], SetScores]
+"""Gives a set's scores, from a store where it has them, else by the call that computes them."""
 
 
 class Evaluator:
@@ -81,7 +76,14 @@ class Evaluator:
         self.sets, self.tokens, self.loss_chunk_tokens = tuple(sets), tokens, loss_chunk_tokens
 
     def evaluate(
-        self, model: nn.Module, method: Method | None = None, *, final: bool = True, base: Scores | None = None
+        self,
+        model: nn.Module,
+        method: Method | None = None,
+        *,
+        final: bool = True,
+        base: Scores | None = None,
+        names: Sequence[str] | None = None,
+        known: Known | None = None,
     ) -> Scores:
         """Score a model.
 
@@ -90,132 +92,34 @@ class Evaluator:
             method: The method that wrapped it, None for a plain model.
             final: Whether sets that are evaluated only at the end are included.
             base: Scores of the base model; without them forgetting is left out.
+            names: Only these sets; None: all.
+            known: Asked for each set, see `Known`.
         """
         started = time.perf_counter()
         scores = Scores({}, {})
-        full_logits = method is not None and bool(method.uses_full_logits)
+        chosen = [entry for entry in self.sets if names is None or entry.name in names]
         with untouched(model):
-            loss = make_answer_loss(
-                model, chunk_tokens=self.loss_chunk_tokens, full_logits=full_logits, keep_mask=False
-            )
-            for entry in self.sets:
-                if entry.settings.when == "end" and not final:
-                    continue
-                if entry.settings.kind == "exact_match":
-                    self._score_answers(model, method, entry, scores)
-                else:
-                    self._score_loss(loss, method, entry, scores, base)
-        return Scores(scores.values, scores.standard_errors, scores.row_losses, time.perf_counter() - started)
+            subject = self._subject(model, method, base)
+            for entry in chosen:
+                if entry.settings.when == "milestones" or final:
+                    began = time.perf_counter()
+                    found = _score(entry, subject) if known is None else known(entry, _later(entry, subject))
+                    scores.take(entry.name, found, time.perf_counter() - began)
+        return replace(scores, seconds=time.perf_counter() - started)
 
-    def _score_loss(
-        self, loss: AnswerLoss, method: Method | None, entry: PreparedSet, scores: Scores, base: Scores | None
-    ) -> None:
-        sums, counts = self._row_losses(loss, method, entry)
-        name = f"{entry.name}/loss"
-        scores.values[name], scores.standard_errors[name] = ratio_with_error(sums, counts)
-        scores.row_losses[entry.name] = sums.tolist()
-        if entry.settings.kind == "text_loss" and base is not None and entry.name in base.row_losses:
-            risen = sums - np.asarray(base.row_losses[entry.name])
-            name = f"{entry.name}/forgetting"
-            scores.values[name], scores.standard_errors[name] = ratio_with_error(risen, counts)
-
-    def _row_losses(
-        self, loss: AnswerLoss, method: Method | None, entry: PreparedSet
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return summed loss and number of answer tokens of each row, both float64 ``[rows]``."""
-        device = next(loss.model.parameters()).device
-        sums, counts = np.zeros(len(entry.data)), np.zeros(len(entry.data))
-        for rows in split_by_tokens(entry.data.lengths, _batch_tokens(loss.model, device)):
-            cpu_batch = pad_rows(entry.data, rows.tolist(), self.tokens.pad_id)
-            batch = cpu_batch.to(device)
-            extra = method.forward_kwargs(batch.as_batch()) if method is not None else {}
-            places = (cpu_batch.labels[:, 1:] != IGNORED).nonzero()[:, 0].numpy()
-            losses = token_losses(loss, batch, extra).double().cpu().numpy()
-            sums[rows] = np.bincount(places, weights=losses, minlength=len(rows))
-            counts[rows] = np.bincount(places, minlength=len(rows))
-        return sums, counts
-
-    def _score_answers(self, model: nn.Module, method: Method | None, entry: PreparedSet, scores: Scores) -> None:
-        prompts, references = self.questions(entry)
-        settings = GreedySettings(
-            self.tokens.stop_ids, self.tokens.pad_id, entry.settings.max_new_tokens, self.tokens.length_limit
-        )
-        arguments = method.forward_kwargs if method is not None else None
-        steppable = method is None or not method.uses_full_logits
-        answers = generate_greedy(model, prompts, settings, arguments, own_loop=steppable)
-        matches = [self.decode(answer) == reference for answer, reference in zip(answers, references, strict=True)]
-        share, rows = sum(matches) / len(matches), len(matches)
-        name = f"{entry.name}/exact_match"
-        scores.values[name] = share
-        scores.standard_errors[name] = math.sqrt(share * (1 - share) / (rows - 1)) if rows > 1 else math.nan
-
-    def questions(self, entry: PreparedSet) -> tuple[list[Ids], list[str]]:
-        """Return the prompt tokens and the reference answer of each row: the last learned turn and all before it."""
-        prompts, references = [], []
-        for row in range(len(entry.data)):
-            ids, is_answer = entry.data[row]
-            start, stop = last_answer(is_answer)
-            prompts.append(ids[:start])
-            references.append(self.decode(ids[start:stop].tolist()))
-        return prompts, references
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of an answer as it is compared: without special tokens, white space evened out."""
-        kept = [token for token in ids if token not in self.tokens.stop_ids]
-        text: str = self.tokens.tokenizer.decode(kept, skip_special_tokens=True)
-        return normalise_answer(text)
+    def _subject(self, model: nn.Module, method: Method | None, base: Scores | None) -> Subject:
+        full_logits = method is not None and bool(method.uses_full_logits)
+        loss = make_answer_loss(model, chunk_tokens=self.loss_chunk_tokens, full_logits=full_logits, keep_mask=False)
+        losses: Mapping[str, Sequence[float]] = {} if base is None else base.row_losses
+        return Subject(model, method, loss, self.tokens, losses, {} if base is None else base.answers)
 
 
-def normalise_answer(text: str) -> str:
-    """Strip an answer and make every run of white space one space; case counts."""
-    return " ".join(text.split())
+def _score(entry: PreparedSet, subject: Subject) -> SetScores:
+    return SCORERS[entry.settings.kind].score(entry, subject)
 
 
-def last_answer(is_answer: Mask) -> tuple[int, int]:
-    """Return start and end (exclusive) of the last run of learned tokens."""
-    places = np.flatnonzero(is_answer)
-    stop = int(places[-1]) + 1
-    before = np.flatnonzero(~is_answer[:stop])
-    return (int(before[-1]) + 1 if len(before) else 0), stop
-
-
-def ratio_with_error(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
-    """Return ``sum(sums) / sum(counts)`` and its standard error with rows as the sampling unit.
-
-    The error is that of a ratio estimator (Cochran, Sampling Techniques, 1977, equation 6.13, no finite
-    population correction); NaN for a single row.
-    """
-    total, rows = counts.sum(), len(sums)
-    ratio = float(sums.sum() / total)
-    if rows < 2:
-        return ratio, math.nan
-    residuals = sums - ratio * counts
-    return ratio, float(np.sqrt((residuals**2).sum() * rows / (rows - 1)) / total)
-
-
-def token_losses(loss: AnswerLoss, batch: MicroBatch, extra: Mapping[str, Any]) -> Tensor:
-    """Return the cross-entropy of each answer token, nats, float32 ``[answer tokens]``, row by row.
-
-    Where the output layer works token by token (every path of `AnswerLoss` but ``full``) it sees only
-    the positions that predict an answer.
-    """
-    targets = batch.labels[:, 1:]
-    predicting = targets != IGNORED
-    length = batch.labels.shape[1]
-    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False, **batch.extra, **extra}
-    if not loss.drop_mask:
-        inputs["attention_mask"] = batch.attention_mask
-    if loss.path == "full" or loss.head is None:
-        logits = loss.model(**inputs).logits[:, -length:][:, :-1][predicting]
-    else:
-        hook = loss.head.register_forward_pre_hook(
-            lambda _, given: (given[0][:, -length:][:, :-1][predicting].unsqueeze(0), *given[1:])
-        )
-        try:
-            logits = loss.model(**inputs).logits[0]
-        finally:
-            hook.remove()
-    return functional.cross_entropy(logits.float(), targets[predicting], reduction="none")
+def _later(entry: PreparedSet, subject: Subject) -> Callable[[], SetScores]:
+    return lambda: _score(entry, subject)
 
 
 @contextlib.contextmanager
@@ -224,18 +128,14 @@ def untouched(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     device = next(model.parameters()).device
     devices = [device] if device.type == "cuda" else []
+    # Evaluation libraries seed these as they like.
+    plain, numbers = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=devices), torch.no_grad():
             model.eval()
             yield
     finally:
+        random.setstate(plain)
+        np.random.set_state(numbers)
         for module, mode in modes:
             module.training = mode
-
-
-def _batch_tokens(model: nn.Module, device: torch.device) -> int:
-    """Return the padded tokens of one evaluation batch, so that its logits stay small."""
-    config: Any = getattr(model, "config", None)
-    words = config.get_text_config().vocab_size if hasattr(config, "get_text_config") else 50_000
-    elements = _LOGITS_ON_CPU if device.type == "cpu" else _LOGITS_ON_DEVICE
-    return max(256, min(_LARGEST_BATCH_TOKENS, elements // int(words)))

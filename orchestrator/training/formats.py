@@ -2,7 +2,7 @@
 
 | shape | columns (roles) |
 |---|---|
-| messages | `messages`: list of {role, content} |
+| messages | `messages`: list of {role, content}; optional `unmask` |
 | sharegpt | `conversations`: list of {from, value}; optional `system` |
 | prompt_completion | `prompt`, `completion` (text, or lists of messages); optional `system` |
 | alpaca | `instruction`, `output` (or `response`); optional `input` (or `context`), `system` |
@@ -45,7 +45,7 @@ class Shape:
 
 
 SHAPES: dict[str, Shape] = {
-    "messages": Shape(("messages",)),
+    "messages": Shape(("messages",), ("unmask",)),
     "sharegpt": Shape(("conversations",), ("system",)),
     "prompt_completion": Shape(("prompt", "completion"), ("system",)),
     "alpaca": Shape(("instruction", "output"), ("input", "system"), (("response", "output"), ("context", "input"))),

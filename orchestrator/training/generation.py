@@ -16,6 +16,8 @@ from orchestrator.training.token_rows import Ids
 
 _KEEP_SHARE = 0.6
 """Finished rows leave the batch once no more than this share of it still runs; leaving earlier costs more copies."""
+_ASK_EVERY = 8
+"""Tokens between two questions whether an answer is over: each question decodes all of it."""
 _STEP_ARGUMENTS = frozenset({"position_ids", "logits_to_keep", "past_key_values", "attention_mask"})
 
 
@@ -29,6 +31,7 @@ class GreedySettings:
         max_new_tokens: Longest answer.
         length_limit: Longest sequence, prompt included; None when the model names no limit.
         token_budget: Rows times (longest prompt + longest answer) of one batch.
+        ended: Says of the tokens so far whether an answer is over; asked now and then, so answers may go on behind.
     """
 
     stop_ids: frozenset[int]
@@ -36,6 +39,7 @@ class GreedySettings:
     max_new_tokens: int
     length_limit: int | None = None
     token_budget: int = 16_384
+    ended: Callable[[Sequence[int]], bool] | None = None
 
 
 ForwardArguments = Callable[[Mapping[str, Tensor]], dict[str, Any]]
@@ -133,6 +137,10 @@ def _step(model: nn.Module, ids: Tensor, mask: Tensor, settings: GreedySettings,
         chosen = output.logits[:, -1].argmax(dim=-1)
         made[active, place] = chosen
         running &= ~torch.isin(chosen, stops)
+        if settings.ended is not None and place % _ASK_EVERY == _ASK_EVERY - 1:
+            running &= torch.tensor(
+                [not settings.ended(row) for row in made[active, : place + 1].tolist()], device=running.device
+            )
         left = int(running.sum())
         if left == 0:
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.settings import TrialSetup
+from orchestrator.training import evaluations
 from orchestrator.training.models import count_parameters, training_dtype, vocabulary_size
 from orchestrator.training.session import pick_device
 from orchestrator.training.setup_parts import SetupParts, load_parts, merged_notes
@@ -68,8 +69,20 @@ class RowSummary:
 
 
 @dataclass(frozen=True)
+class PartSummary:
+    """One source of several: how many of its rows there are, can be used, and are in the data (drawn, in a mixture)."""
+
+    name: str
+    source: str
+    source_digest: str
+    rows_found: int
+    rows_usable: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class EvaluationSummary:
-    """One evaluation set."""
+    """One evaluation set; ``rows`` are what is scored (questions, prompts, documents), ``metrics`` those of lm_eval's tasks."""
 
     name: str
     kind: str
@@ -78,6 +91,7 @@ class EvaluationSummary:
     tokens: int
     answer_tokens: int
     digest: str
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +104,10 @@ class SetupReport:
         train: Lengths of the training rows.
         held_out: Lengths of the held-out rows; None without any.
         duplicates: Held-out rows whose tokens also stand in the training rows.
-        phases: Rows of each phase.
+        phases: Training rows of each phase.
+        replay: Phase name -> share of the earlier phases' rows that it trains again.
+        parts: The sources of a mixture; empty without one.
+        missing: What was not here, so that the figures rest on ``data.expected``; empty where all was read.
         evaluation: The evaluation sets.
         train_digest: Digest of the training rows.
         seconds: Wall time of the inspection.
@@ -105,6 +122,9 @@ class SetupReport:
     evaluation: tuple[EvaluationSummary, ...]
     train_digest: str
     seconds: float
+    replay: Mapping[str, float] = field(default_factory=dict)
+    parts: tuple[PartSummary, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
@@ -124,11 +144,13 @@ def inspect_setup(
 
     Raises:
         ModelError: If the model, its tokenizer or its template cannot be used.
-        DataError: If training data or an evaluation set cannot be used.
+        DataError: If training data or an evaluation set cannot be used, or a judge does not answer.
         StorageError: If the cache cannot be written.
     """
     started = time.perf_counter()
     parts = load_parts(setup, cache_dir, progress)
+    for entry in parts.sets:
+        evaluations.check(entry)
     train, held_out = parts.data.train, parts.data.held_out
     known = set(train.row_digests()) if held_out is not None else set()
     return SetupReport(
@@ -142,16 +164,19 @@ def inspect_setup(
             EvaluationSummary(
                 entry.name,
                 entry.settings.kind,
-                entry.settings.data,
-                len(entry.data),
+                ", ".join(entry.settings.tasks) or entry.settings.data,
+                int(entry.note.get("scored", len(entry.data))),
                 entry.data.tokens,
                 int(entry.data.answer_lengths().sum()),
                 entry.data.digest,
+                tuple(f"{entry.name}/{metric}" for metric in entry.note.get("metrics", ())),
             )
             for entry in parts.sets
         ),
         train_digest=train.digest,
         seconds=time.perf_counter() - started,
+        replay=train.replay,
+        parts=_part_summaries(parts.data.notes["train"]),
     )
 
 
@@ -183,6 +208,21 @@ def _model_summary(setup: TrialSetup, parts: SetupParts, device: str) -> ModelSu
         template=template.origin,
         end_of_turn=template.end or str(tokenizer.eos_token),
         pads_with_end=tokenizer.pad_token_id is None,
+    )
+
+
+def _part_summaries(notes: Mapping[str, Any]) -> tuple[PartSummary, ...]:
+    return tuple(
+        PartSummary(
+            part["name"],
+            part["source"],
+            part["source_digest"],
+            part["rows_found"],
+            part["rows_usable"],
+            part["rows_kept"],
+        )
+        for part in notes["parts"]
+        if "name" in part
     )
 
 

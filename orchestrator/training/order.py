@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from orchestrator.errors import SpecError
 
 Rows = NDArray[np.int64]
+_REPLAY_SALT = 7
 
 
 class SampleOrder(Protocol):
@@ -72,19 +73,29 @@ class PhasedOrder:
     Within a phase, epoch ``e`` of phase ``i`` is permuted by ``(seed, e, i)``. Past the budget the last
     phase goes on.
 
+    A phase with replay also trains rows of earlier phases: drawn once per trial by its seed, each at most once,
+    they count as rows of the phase in all of the above.
+
     Args:
         phases: Row numbers of each phase, in training order, none empty.
         samples: The trial's budget in samples.
         seed: Trial seed.
+        replay: Per phase, the share of all rows of the earlier phases that it trains again (0 to 1; above 0 at
+            least one row); None for no replay.
 
     Raises:
-        ValueError: If there is no phase or an empty one.
+        ValueError: If there is no phase or an empty one, or a share is out of range.
     """
 
-    def __init__(self, phases: Sequence[Rows], samples: int, seed: int) -> None:
+    def __init__(self, phases: Sequence[Rows], samples: int, seed: int, replay: Sequence[float] | None = None) -> None:
         if not phases or any(len(rows) == 0 for rows in phases):
             raise ValueError(f"phases must be at least one and none empty, got sizes {[len(p) for p in phases]}")
-        self.phases = [np.asarray(rows, dtype=np.int64) for rows in phases]
+        own = [np.asarray(rows, dtype=np.int64) for rows in phases]
+        shares = [0.0] * len(own) if replay is None else list(replay)
+        self.phases = [
+            np.concatenate([rows, replayed(own[:index], share, seed, index)])
+            for index, (rows, share) in enumerate(zip(own, shares, strict=True))
+        ]
         self.orders = [StackedOrder(len(rows), seed, (index,)) for index, rows in enumerate(self.phases)]
         self.ends = np.cumsum(_shares(samples, [len(rows) for rows in self.phases])).tolist()
         self.rows = sum(len(rows) for rows in self.phases)
@@ -106,13 +117,36 @@ class PhasedOrder:
         return position // self.rows
 
 
+def replayed(earlier: Sequence[Rows], share: float, seed: int, phase: int) -> Rows:
+    """Return the rows of earlier phases that a phase trains again, int64, in increasing order of their place there.
+
+    Args:
+        earlier: Row numbers of the phases before it.
+        share: How many, as a share of all of them; above 0 at least one.
+        seed: Trial seed.
+        phase: Index of the phase.
+
+    Raises:
+        ValueError: If the share is not between 0 and 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"replay must be a share from 0 to 1, got {share}")
+    pool = np.concatenate(earlier) if earlier else np.empty(0, dtype=np.int64)
+    if share == 0 or len(pool) == 0:
+        return pool[:0]
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0, phase, _REPLAY_SALT])))
+    places = generator.permutation(len(pool))[: max(1, round(share * len(pool)))]
+    return pool[np.sort(places)]
+
+
 def make_order(data_strategy: str, data: Any, samples: int, seed: int) -> SampleOrder:
     """Build the order that ``data_strategy`` names (``stacked`` or ``phased``).
 
     Args:
         data_strategy: ``stacked`` mixes all rows; ``phased`` follows ``data.phases``.
         data: Anything with a length; for ``phased`` with ``phases``: one ``range`` or array of rows per phase,
-            or a mapping from phase name to that.
+            or a mapping from phase name to that; and with ``replay``, where a phase replays earlier ones: phase
+            name -> share.
         samples: Budget in samples.
         seed: Trial seed.
 
@@ -127,7 +161,9 @@ def make_order(data_strategy: str, data: Any, samples: int, seed: int) -> Sample
     if not phases:
         raise SpecError("trial", "data_strategy", data_strategy, "needs data with phases", "name them in data.phases")
     members = phases.values() if hasattr(phases, "values") else phases
-    return PhasedOrder([np.asarray(rows, dtype=np.int64) for rows in members], samples, seed)
+    shares = getattr(data, "replay", None) or {}
+    replay = [shares.get(name, 0.0) for name in phases] if shares else None
+    return PhasedOrder([np.asarray(rows, dtype=np.int64) for rows in members], samples, seed, replay)
 
 
 def _shares(samples: int, sizes: Sequence[int]) -> list[int]:

@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from orchestrator.data_settings import find_problem
 from orchestrator.errors import DataError
 from orchestrator.settings import DataSettings, EvaluationSet
-from orchestrator.training.formats import convert_rows
-from orchestrator.training.sources import Source, load_texts, open_source, spread
-from orchestrator.training.templates import ChatTemplate
-from orchestrator.training.token_rows import Progress, TokenRow, text_pieces, tokenise_conversations
-from orchestrator.training.tokenise import Meta, Stored, TokenisedData, key_of, open_or_build
-
-_LISTED = 20
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """What turns text into tokens.
-
-    Attributes:
-        tokenizer: The tokenizer.
-        digest: Digest of the tokenizer.
-        template: Its chat template.
-        model_length: Longest sequence the model can take; None when it names no limit.
-    """
-
-    tokenizer: Any
-    digest: str
-    template: ChatTemplate
-    model_length: int | None
-
-    def max_length(self, data: DataSettings) -> int | None:
-        """Return the longest sequence to train on.
-
-        Raises:
-            DataError: If the settings ask for more than the model can take.
-        """
-        if data.max_length is not None and self.model_length is not None and data.max_length > self.model_length:
-            rule = f"the model takes sequences of at most {self.model_length} tokens"
-            raise DataError("data", "max_length", data.max_length, rule, f"set it to at most {self.model_length}")
-        return data.max_length or self.model_length
+from orchestrator.training.phases import by_answer_length
+from orchestrator.training.setup_tokens import Tokens as Tokens
+from orchestrator.training.source_rows import SourceRows, mixed_rows, rows_of_sources
+from orchestrator.training.sources import load_texts, open_source, spread
+from orchestrator.training.token_rows import Progress, TokenRow, text_pieces
+from orchestrator.training.tokenise import Meta, PhaseRows, Stored, TokenisedData, key_of, open_or_build
 
 
 @dataclass(frozen=True)
@@ -79,23 +50,45 @@ def prepare_data(data: DataSettings, tokens: Tokens, cache_dir: Path, progress: 
     Raises:
         DataError: If anything about the data is wrong.
     """
-    if data.phases and data.train:
-        rule = "phases together are the training data, so data.train must be empty"
-        raise DataError("data", "train", data.train, rule, "move it into data.phases, or remove one of the two")
-    names = [phase.name for phase in data.phases]
-    if doubled := [name for name in names if names.count(name) > 1]:
-        raise DataError("data", "phases", doubled[0], "phases need different names")
-    sources = [open_source(phase.train, data.split) for phase in data.phases] or [open_source(data.train, data.split)]
-    stored = _rows(sources, names, data, data.format, data.columns, data.limit, tokens, cache_dir, progress)
+    if problem := find_problem(data):
+        raise DataError("data", problem.field, problem.value, problem.rule, problem.mend)
+    stored = _training_rows(data, tokens, cache_dir, progress)
     notes = {"train": stored.meta}
     if isinstance(data.held_out, str):
-        source = open_source(data.held_out, data.split)
-        held = _rows([source], [], data, data.format, data.columns, None, tokens, cache_dir, progress)
-        return PreparedData(stored.data, held.data, notes | {"held_out": held.meta})
+        held = _rows(data.held_out, data, data.format, data.columns, None, tokens, cache_dir)
+        return PreparedData(_divided(stored.data, data), held.data, notes | {"held_out": held.meta})
     train, held_out = split_rows(len(stored.data), data.held_out, data.split_seed)
     if len(held_out) == 0:
-        return PreparedData(stored.data, None, notes)
-    return PreparedData(stored.data.select(train), stored.data.select(held_out), notes)
+        return PreparedData(_divided(stored.data, data), None, notes)
+    return PreparedData(_divided(stored.data.select(train), data), stored.data.select(held_out), notes)
+
+
+def _training_rows(data: DataSettings, tokens: Tokens, cache_dir: Path, progress: Progress | None) -> Stored:
+    tagged = [phase for phase in data.phases if phase.where]
+    if data.mixture:
+        return mixed_rows(data, tagged, tokens, cache_dir, progress)
+    names = [phase.name for phase in data.phases if phase.train]
+    parts = [
+        SourceRows(open_source(reference, data.split), data.format, data.columns, data.limit, tagged)
+        for reference in data.sources
+    ]
+    return rows_of_sources(parts, names, data, tokens, cache_dir, progress)
+
+
+def _divided(train: TokenisedData, data: DataSettings) -> TokenisedData:
+    """Return the training rows with their phases; those by answer length are shares of what is not held out."""
+    if not data.phases:
+        return train
+    shares = [phase.share for phase in data.phases if phase.share is not None]
+    names = [phase.name for phase in data.phases]
+    divided: Mapping[str, PhaseRows] = train.phases
+    if shares:
+        divided = by_answer_length(train.answer_lengths(), names, shares)
+    if empty := [name for name in names if len(divided[name]) == 0]:
+        raise DataError("data", "phases", empty[0], "no training row belongs to this phase",
+                        "check its tag, or hold out fewer rows")  # fmt: skip
+    replay = {phase.name: phase.replay for phase in data.phases if phase.replay}
+    return train.with_phases({name: divided[name] for name in names}, replay)
 
 
 def prepare_set(
@@ -118,8 +111,7 @@ def prepare_set(
         rows = np.asarray(spread(len(prepared.held_out), settings.limit), dtype=np.int64)
         note = prepared.notes.get("held_out", prepared.notes["train"])
         return PreparedSet(settings, prepared.held_out.select(rows), note)
-    source = open_source(settings.data, data.split)
-    stored = _rows([source], [], data, settings.format, settings.columns, settings.limit, tokens, cache_dir, None)
+    stored = _rows(settings.data, data, settings.format, settings.columns, settings.limit, tokens, cache_dir)
     return PreparedSet(settings, stored.data, stored.meta)
 
 
@@ -149,94 +141,17 @@ def split_rows(count: int, held_out: float, seed: int) -> tuple[NDArray[np.int64
 
 
 def _rows(
-    sources: Sequence[Source],
-    phases: Sequence[str],
+    reference: str,
     data: DataSettings,
     shape: str,
     columns: Mapping[str, str],
     limit: int | None,
     tokens: Tokens,
     cache_dir: Path,
-    progress: Progress | None,
 ) -> Stored:
-    """Return the rows of sources end to end; ``limit`` holds for each source."""
-    max_length = tokens.max_length(data)
-    digests = [source.digest() for source in sources]
-    rules = [shape, dict(columns), limit, data.missing_answer, data.too_long, max_length]
-    spelling = [tokens.digest, tokens.template.text, tokens.template.appends_end, tokenizers.__version__]
-    key = key_of("rows", digests, list(phases), [source.split for source in sources], rules, spelling)
-
-    def build() -> tuple[list[TokenRow], Meta]:
-        rows: list[TokenRow] = []
-        meta: Meta = {"parts": [], "phases": []}
-        for place, (source, digest) in enumerate(zip(sources, digests, strict=True)):
-            start = len(rows)
-            kept, note = _convert(source, data, shape, columns, limit, tokens, max_length, progress)
-            rows.extend(kept)
-            meta["parts"].append(note | {"source": source.reference, "source_digest": digest})
-            if phases:
-                meta["phases"].append([phases[place], start, len(rows)])
-        return rows, meta
-
-    return open_or_build(cache_dir, key, build)
-
-
-def _convert(
-    source: Source,
-    data: DataSettings,
-    shape: str,
-    columns: Mapping[str, str],
-    limit: int | None,
-    tokens: Tokens,
-    max_length: int | None,
-    progress: Progress | None,
-) -> tuple[list[TokenRow], Meta]:
-    where = source.reference
-    rows, numbers = source.sample(limit)
-    converted = convert_rows(rows, shape, columns, data.missing_answer, where, numbers)
-    made = tokenise_conversations(
-        converted.conversations, converted.row_numbers, tokens.tokenizer, tokens.template, where, progress
-    )
-    kept, too_long = fit_length(list(made), max_length, data.too_long, where)
-    if not kept:
-        raise DataError(where, rule=f"no row is left: all {len(rows)} are dropped", mend="raise data.max_length")
-    note: Meta = {
-        "rows_found": len(rows),
-        "rows_kept": len(kept),
-        "format": converted.shape,
-        "columns": converted.columns,
-        "unused_columns": list(converted.unused_columns),
-        "rows_without_answer": len(converted.missing),
-        "first_rows_without_answer": list(converted.missing[:_LISTED]),
-        "rows_too_long": too_long,
-    }
-    return kept, note
-
-
-def fit_length(
-    rows: Sequence[TokenRow], max_length: int | None, too_long: str, where: str
-) -> tuple[list[TokenRow], int]:
-    """Apply the rule for rows longer than ``max_length`` tokens.
-
-    Returns:
-        The rows that stay (cut at the end under ``truncate``; a row that would keep no answer token is
-        dropped), and how many were too long.
-
-    Raises:
-        DataError: Under ``error``, if any row is too long.
-    """
-    if max_length is None:
-        return list(rows), 0
-    long = sum(len(row.ids) > max_length for row in rows)
-    if long and too_long == "error":
-        longest = max(len(row.ids) for row in rows)
-        rule = f"{long} of {len(rows)} rows are longer than {max_length} tokens, the longest has {longest}"
-        mend = "set data.too_long: drop or truncate, or raise data.max_length if the model can take more"
-        raise DataError(where, "max_length", rule=rule, mend=mend)
-    if too_long == "drop":
-        return [row for row in rows if len(row.ids) <= max_length], long
-    cut = [TokenRow(row.ids[:max_length], row.is_answer[:max_length]) for row in rows]
-    return [row for row in cut if row.is_answer.any()], long
+    """Return the rows of a source that is no training data."""
+    part = SourceRows(open_source(reference, data.split), shape, columns, limit)
+    return rows_of_sources([part], [], data, tokens, cache_dir)
 
 
 def _texts(settings: EvaluationSet, data: DataSettings, tokens: Tokens, cache_dir: Path) -> Stored:

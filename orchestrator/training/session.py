@@ -9,7 +9,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -17,14 +17,16 @@ import torch
 from torch import nn
 
 from orchestrator.records import TrialConfig
-from orchestrator.settings import TrialSetup
+from orchestrator.settings import EvaluationSet, TrialSetup
 from orchestrator.training.batches import pad_rows
 from orchestrator.training.evaluation import Evaluator, Scores
+from orchestrator.training.evaluations.identity import settings_key
 from orchestrator.training.memory import uses_bfloat16
 from orchestrator.training.methods import Batch, Method, MethodContext, build_method
 from orchestrator.training.models import find_model, fresh_copy, load_model, padding_id, training_dtype, weights_digest
 from orchestrator.training.order import make_order
 from orchestrator.training.prepare import Tokens
+from orchestrator.training.score_cache import ScoreCache, weights_key
 from orchestrator.training.setup_parts import SetupParts, load_parts, load_tokens
 from orchestrator.training.token_budgets import TokenBudgets
 from orchestrator.training.tokenise import key_of
@@ -98,15 +100,57 @@ class TrainingSession:
         with _locked(path.with_suffix(".lock")):
             if path.exists():
                 return Scores(**json.loads(path.read_text(encoding="utf-8")))
-            scores = self._scores(fresh_copy(self.base, self.device), None, True, None)
-            _write_whole(path, json.dumps(scores.as_dict()))
+            scores = self._scores(fresh_copy(self.base, self.device), None, True, None, None, self._base_cache())
+            if not any(name.endswith("/failures") and value for name, value in scores.values.items()):
+                _write_whole(path, json.dumps(scores.as_dict()))
         return scores
 
-    def evaluate(self, model: nn.Module, method: Method | None = None, *, final: bool = True) -> Scores:
-        """Score a model of this session (with forgetting against the base), with standard errors."""
-        needs_base = any(entry.settings.kind == "text_loss" for entry in self.parts.sets)
-        self.last_scores = self._scores(model, method, final, self.base_evaluation if needs_base else None)
+    def evaluate(
+        self,
+        model: nn.Module,
+        method: Method | None = None,
+        *,
+        final: bool = True,
+        names: Sequence[str] | None = None,
+        config: TrialConfig | None = None,
+    ) -> Scores:
+        """Score a model of this session (with forgetting against the base), with standard errors.
+
+        Args:
+            model: The (wrapped) model.
+            method: The method that wrapped it.
+            final: Whether sets that are evaluated only at the end are included.
+            names: Only these sets; None: all.
+            config: The trial's configuration; with it, scores of costly sets are taken from the cache where it has them.
+        """
+        chosen = [entry for entry in self.parts.sets if names is None or entry.name in names]
+        needs_base = any(_needs_base(entry.settings) for entry in chosen)
+        known = None if config is None or method is None else self.score_cache(method, model, config)
+        base = self.base_evaluation if needs_base else None
+        self.last_scores = self._scores(model, method, final, base, names, known)
         return self.last_scores
+
+    def score_cache(self, method: Method, model: nn.Module, config: TrialConfig) -> ScoreCache:
+        """Return the cache of a trained model's scores; `config` is the configuration that it was trained with."""
+
+        def model_key() -> str:
+            return self.trained_key(weights_key(method.trainable_state(model)), config)
+
+        return ScoreCache(self.score_folder, model_key)
+
+    def trained_key(self, weights: str, config: TrialConfig) -> str:
+        """Return the key of a trained model: its weights (`weights_key`), and all that its other weights come from."""
+        asked = build_method(config.method, config.method_options).needs_calibration
+        rows = self.parts.data.train.digest if asked else ""
+        return key_of("trained", weights, config.as_dict(), rows, self._base_parts())
+
+    @property
+    def score_folder(self) -> Path:
+        """Where scores of costly sets are kept."""
+        return self.cache_dir / "scores"
+
+    def _base_cache(self) -> ScoreCache:
+        return ScoreCache(self.score_folder, lambda: key_of("untrained", self._base_parts()))
 
     def trial(self, config: TrialConfig, trial_id: str) -> Trial:
         """Return a new trial with a model of its own.
@@ -176,11 +220,19 @@ class TrainingSession:
             yield pad_rows(data, [row], self.parts.answer_tokens.pad_id).to(self.device).as_batch()
 
     def _evaluate_trial(self, trial: Trial, final: bool) -> dict[str, float]:
-        return self.evaluate(trial.model, trial.method, final=final).values
+        return self.evaluate(trial.model, trial.method, final=final, config=trial.config).values
 
-    def _scores(self, model: nn.Module, method: Method | None, final: bool, base: Scores | None) -> Scores:
+    def _scores(
+        self,
+        model: nn.Module,
+        method: Method | None,
+        final: bool,
+        base: Scores | None,
+        names: Sequence[str] | None,
+        known: ScoreCache | None,
+    ) -> Scores:
         with self.autocast():
-            return self.evaluator.evaluate(model, method, final=final, base=base)
+            return self.evaluator.evaluate(model, method, final=final, base=base, names=names, known=known)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which models of this session compute."""
@@ -188,14 +240,24 @@ class TrainingSession:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bfloat16)
 
     def _base_key(self) -> str:
+        sets = [[entry.name, settings_key(entry.settings), entry.data.digest] for entry in self.parts.sets]
+        return key_of("base_scores", *self._base_parts(), sets)
+
+    def _base_parts(self) -> list[str | None]:
+        """Return all that the untouched base computes with."""
         model = self.setup.model
-        sets = [
-            [entry.name, entry.settings.kind, entry.settings.max_new_tokens, entry.data.digest]
-            for entry in self.parts.sets
-        ]
         dtype = str(training_dtype(self.setup.training, self.device))
         weights = weights_digest(find_model(model), model.revision)
-        return key_of("base_scores", weights, dtype, model.attention, self.device.type, self.parts.tokens.digest, sets)
+        template = self.parts.tokens.template.text
+        return [weights, dtype, model.attention, self.device.type, self.parts.tokens.digest, template]
+
+
+def _needs_base(settings: EvaluationSet) -> bool:
+    """Whether a set compares a model with the base model."""
+    judge = settings.judge
+    return settings.kind == "text_loss" or (
+        judge is not None and judge.grading == "pairwise" and judge.baseline == "base"
+    )
 
 
 def pick_device(name: str) -> torch.device:

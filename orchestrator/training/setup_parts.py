@@ -9,7 +9,8 @@ from typing import Any
 
 from orchestrator.errors import ModelError
 from orchestrator.settings import ModelSettings, TrialSetup
-from orchestrator.training.evaluation import AnswerTokens
+from orchestrator.training import evaluations
+from orchestrator.training.evaluations.base import AnswerTokens, SetSources
 from orchestrator.training.models import (
     check_vocabulary,
     load_config,
@@ -18,7 +19,7 @@ from orchestrator.training.models import (
     padding_id,
     tokenizer_digest,
 )
-from orchestrator.training.prepare import PreparedData, PreparedSet, Tokens, prepare_data, prepare_set
+from orchestrator.training.prepare import PreparedData, PreparedSet, Tokens, prepare_data
 from orchestrator.training.templates import load_template
 from orchestrator.training.token_rows import Progress
 
@@ -44,7 +45,11 @@ class SetupParts:
         """What evaluation needs to know of the tokenizer."""
         tokenizer = self.tokens.tokenizer
         return AnswerTokens(
-            tokenizer, padding_id(tokenizer), stop_tokens(self.tokens, self.config), self.tokens.model_length
+            tokenizer,
+            padding_id(tokenizer),
+            stop_tokens(self.tokens, self.config),
+            self.tokens.model_length,
+            self.tokens.template,
         )
 
 
@@ -75,7 +80,8 @@ def load_parts(setup: TrialSetup, cache_dir: Path, progress: Progress | None = N
     """
     config, tokens = load_tokens(setup.model)
     data = prepare_data(setup.data, tokens, cache_dir, progress)
-    sets = tuple(prepare_set(entry, setup.data, data, tokens, cache_dir) for entry in setup.evaluation)
+    sources = SetSources(setup.data, data, tokens, cache_dir)
+    sets = tuple(evaluations.prepare(entry, sources) for entry in setup.evaluation)
     return SetupParts(config, tokens, data, sets)
 
 
@@ -109,4 +115,5 @@ def merged_notes(notes: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(value, int):
                 total[name] = total.get(name, 0) + value
     total["source"] = ", ".join(part["source"] for part in parts)
+    total["format"] = ", ".join(dict.fromkeys(part["format"] for part in parts))
     return total

@@ -18,8 +18,10 @@ from orchestrator.testbed import sources as testbed
 from orchestrator.training import hub
 from orchestrator.training.data_files import ROW_READERS, Row, kind_of, read_rows
 from orchestrator.training.paths import looks_local, nearest_path
+from orchestrator.training.taxonomy import FILE_NAME, read_qna, taxonomy_files
 
 _SAVED_MARKS = ("dataset_dict.json", "state.json")
+_BRANCHES = frozenset({"knowledge", "compositional_skills", "foundational_skills"})
 
 
 @dataclass(frozen=True)
@@ -146,12 +148,38 @@ class TestbedSource(Source):
         return _pick(testbed.load_rows(self.reference), limit)
 
 
+@dataclass(frozen=True)
+class TaxonomySource(Source):
+    """The ``qna.yaml`` files of an InstructLab taxonomy; ``root`` is where the places of its leaves begin."""
+
+    root: Path = Path()
+    files: tuple[Path, ...] = ()
+
+    def digest(self) -> str:
+        """Return the digest of the bytes and places of all files."""
+        total = hashlib.blake2b(digest_size=16)
+        for path in self.files:
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise DataError(str(path), rule=f"cannot be read: {error}") from error
+            total.update(f"qna\0{self._leaf(path)}\0".encode() + hashlib.blake2b(content, digest_size=16).digest())
+        return total.hexdigest()
+
+    def _read(self, limit: int | None) -> tuple[list[Row], list[int]]:
+        return _pick([row for path in self.files for row in read_qna(path, self._leaf(path))], limit)
+
+    def _leaf(self, path: Path) -> str:
+        return path.parent.relative_to(self.root).as_posix()
+
+
 def open_source(reference: str, split: str = "train") -> Source:
     """Find out what a reference means.
 
     Args:
         reference: A ``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.parquet`` or ``.txt`` file (also ``.gz``), a
-            folder of such files, a folder written by ``datasets.save_to_disk``, a hub id (``owner/name`` or
+            folder of such files, a ``qna.yaml`` file or a folder with such files anywhere below it (an InstructLab
+            taxonomy), a folder written by ``datasets.save_to_disk``, a hub id (``owner/name`` or
             ``owner/name:config``), or ``testbed:NAME?parameter=value``. A folder or hub id may end in
             ``#SPLIT``, which goes before ``split``.
         split: Split to take from a saved data set or a hub id. In a folder of files, those named after
@@ -172,6 +200,8 @@ def open_source(reference: str, split: str = "train") -> Source:
         if path.is_dir():
             return _open_folder(reference, path, split)
         if path.exists():
+            if path.name == FILE_NAME:
+                return TaxonomySource(reference, split, *_taxonomy_of(path.parent, (path,)))
             return FileSource(reference, split, (_readable(path),))
     except OSError as error:
         raise DataError(reference, rule=f"cannot be read: {error.strerror}") from error
@@ -216,11 +246,22 @@ def _open_folder(reference: str, folder: Path, split: str) -> Source:
     files = sorted(path for path in folder.iterdir() if path.is_file() and kind_of(path) in ROW_READERS)
     # Licences and read-me files often stand beside the data.
     data_files = [path for path in files if kind_of(path) not in {".txt", ".text"}]
+    if not data_files and (leaves := tuple(taxonomy_files(folder))):
+        return TaxonomySource(reference, split, *_taxonomy_of(folder, leaves))
     files = data_files or files
     if not files:
         rule = f"the folder holds no data file ({', '.join(ROW_READERS)})"
         raise DataError(reference, rule=rule)
     return FileSource(reference, split, tuple(_of_split(files, split)))
+
+
+def _taxonomy_of(folder: Path, files: tuple[Path, ...]) -> tuple[Path, tuple[Path, ...]]:
+    """Return the root of the taxonomy that a folder lies in (knowledge or skills begin right below it), and the files."""
+    whole = folder.resolve()
+    for place in (whole, *whole.parents):
+        if place.name in _BRANCHES:
+            return place.parent, tuple(file.resolve() for file in files)
+    return whole, tuple(file.resolve() for file in files)
 
 
 def _of_split(files: list[Path], split: str) -> list[Path]:

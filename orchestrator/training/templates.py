@@ -1,7 +1,8 @@
 """The chat template of a model: which one, whether it can be used, and what of its text is learned.
 
 What is learned of a rendered conversation is every assistant turn from the end of the generation prompt
-to the end-of-turn token, that token included. The span of a turn is found by the prefix property: the
+to the end-of-turn token, that token included; of another turn that is learned (``unmask``) its content, without
+what the template puts round it, as in instructlab/training. The span of a turn is found by the prefix property: the
 turns before it, rendered with a generation prompt, must be a prefix of the whole rendering.
 """
 
@@ -21,7 +22,7 @@ from orchestrator.training.conversations import ASSISTANT, USER, Conversation, M
 from orchestrator.training.paths import nearest_path
 
 Span = tuple[int, int]
-"""Start and end (exclusive) of an answer, in characters of the rendered text."""
+"""Start and end (exclusive) of what is learned of a turn, in characters of the rendered text."""
 
 DEFAULT_TEMPLATE = (
     "{{ start }}{% for message in messages %}"
@@ -37,6 +38,8 @@ puts one in front of a text. The newline before the answer keeps the first word 
 its own whatever the tokenizer does about spaces.
 """
 
+# Private-use characters: no text has them, and no template knows them.
+_BEGIN, _END = "\uf8f0", "\uf8f1"
 _GENERATION_MARK = re.compile(r"\{%-?\s*generation\s*-?%\}")
 _PROBE = (Message(USER, "one"), Message(ASSISTANT, "two", True))
 
@@ -71,6 +74,14 @@ class ChatTemplate:
         texts = _render(tokenizer, self.text, conversations, False)
         return [text.rstrip() + str(tokenizer.eos_token) for text in texts] if self.appends_end else texts
 
+    def prompt(self, tokenizer: Any, conversation: Conversation) -> str:
+        """Render turns up to where the next answer begins.
+
+        Raises:
+            TemplateFault: If the template refuses them.
+        """
+        return _render(tokenizer, self.text, [conversation], True)[0]
+
     def answer_spans(self, tokenizer: Any, conversation: Conversation, text: str) -> list[Span]:
         """Return where the learned turns of ``text`` (the rendered conversation) begin and end.
 
@@ -78,12 +89,39 @@ class ChatTemplate:
             TemplateFault: If a turn cannot be located exactly.
         """
         learned = [turn for turn, message in enumerate(conversation) if message.is_learned]
+        answers = [turn for turn in learned if conversation[turn].role == ASSISTANT]
+        others = [turn for turn in learned if conversation[turn].role != ASSISTANT]
+        spans = self._content_spans(tokenizer, conversation, others, text) if others else []
         try:
-            return [self._span(tokenizer, conversation, turn, text) for turn in learned]
+            found = [self._span(tokenizer, conversation, turn, text) for turn in answers]
         except TemplateFault:
             if not _GENERATION_MARK.search(self.text):
                 raise
-            return self._marked_spans(tokenizer, conversation, text)
+            found = self._marked_spans(tokenizer, conversation, text)
+        return sorted(spans + found)
+
+    def _content_spans(self, tokenizer: Any, conversation: Conversation, turns: Sequence[int], text: str) -> list[Span]:
+        """Find the contents of turns: rendered once more with marks round them, which templates leave alone."""
+        marked = list(conversation)
+        for turn in turns:
+            content = conversation[turn].content
+            body = content.strip()
+            if not body:
+                continue
+            # Inside the white space, which some templates strip.
+            start = content.index(body)
+            whole = f"{content[:start]}{_BEGIN}{body}{_END}{content[start + len(body) :]}"
+            marked[turn] = conversation[turn]._replace(content=whole)
+        rendered = self.render(tokenizer, [tuple(marked)])[0]
+        if rendered.replace(_BEGIN, "").replace(_END, "") != text:
+            raise TemplateFault(
+                "the template changes the contents of turns, so that those to be learned cannot be found"
+            )
+        spans, taken = [], 0
+        for match in re.finditer(f"{_BEGIN}(.*?){_END}", rendered, re.DOTALL):
+            spans.append((match.start() - taken, match.end() - taken - 2))
+            taken += 2
+        return spans
 
     def _span(self, tokenizer: Any, conversation: Conversation, turn: int, text: str) -> Span:
         prefix = _render(tokenizer, self.text, [conversation[:turn]], True)[0]

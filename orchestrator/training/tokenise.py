@@ -29,6 +29,8 @@ from orchestrator.training.token_rows import Ids, Mask, TokenRow
 FORMAT_VERSION = 1
 Meta = dict[str, Any]
 Builder = Callable[[], tuple[Sequence[TokenRow], Meta]]
+PhaseRows = range | NDArray[np.int64]
+"""Row numbers of one phase."""
 
 
 class TokenisedData:
@@ -38,6 +40,7 @@ class TokenisedData:
         lengths: Tokens of each row, int32 ``[rows]``.
         digest: Digest of the content and order of the rows.
         phases: Name -> row numbers of each named part, in training order; empty when there are none.
+        replay: Phase name -> share of the earlier phases' rows that it trains again; empty when none does.
     """
 
     def __init__(
@@ -46,14 +49,16 @@ class TokenisedData:
         is_answer: NDArray[np.bool_],
         offsets: NDArray[np.int64],
         digest: str,
-        phases: Mapping[str, range] | None = None,
+        phases: Mapping[str, PhaseRows] | None = None,
         rows: NDArray[np.int64] | None = None,
+        replay: Mapping[str, float] | None = None,
     ) -> None:
         self._ids, self._is_answer, self._offsets = ids, is_answer, offsets
         self._rows = np.arange(len(offsets) - 1, dtype=np.int64) if rows is None else rows
         self.lengths: NDArray[np.int32] = (offsets[self._rows + 1] - offsets[self._rows]).astype(np.int32)
         self.digest = digest
-        self.phases: dict[str, range] = dict(phases or {})
+        self.phases: dict[str, PhaseRows] = dict(phases or {})
+        self.replay: dict[str, float] = dict(replay or {})
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -85,13 +90,24 @@ class TokenisedData:
         if len(rows) > 1 and not (np.diff(rows) > 0).all():
             raise ValueError("rows of a view must be in increasing order")
         digest = hashlib.blake2b(self.digest.encode() + rows.astype(np.int64).tobytes(), digest_size=16).hexdigest()
-        bounds = {name: np.searchsorted(rows, [part.start, part.stop]) for name, part in self.phases.items()}
-        phases = {name: range(int(start), int(stop)) for name, (start, stop) in bounds.items()}
-        return TokenisedData(self._ids, self._is_answer, self._offsets, digest, phases, self._rows[rows])
+        phases = {name: _kept(part, rows) for name, part in self.phases.items()}
+        return TokenisedData(self._ids, self._is_answer, self._offsets, digest, phases, self._rows[rows], self.replay)
+
+    def with_phases(self, phases: Mapping[str, PhaseRows], replay: Mapping[str, float]) -> TokenisedData:
+        """Return a view of the same rows, divided into these phases."""
+        return TokenisedData(self._ids, self._is_answer, self._offsets, self.digest, phases, self._rows, replay)
 
     def row_digests(self) -> list[bytes]:
         """Return a digest of each row's token ids (to find duplicates)."""
         return [hashlib.blake2b(self[row][0].tobytes(), digest_size=8).digest() for row in range(len(self))]
+
+
+def _kept(part: PhaseRows, rows: NDArray[np.int64]) -> PhaseRows:
+    """Return where the rows of a phase that are kept stand among all that are kept."""
+    if isinstance(part, range):
+        start, stop = np.searchsorted(rows, [part.start, part.stop]).tolist()
+        return range(start, stop)
+    return np.flatnonzero(np.isin(rows, part)).astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ rule, and they take slots that the search cannot use any more.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.decisions import audit, repeats
@@ -58,10 +58,12 @@ class Extras:
         if not self.rule.enabled:
             return []
         stand = repeat_standing(trials.values(), self.rule, self.objective)
-        originals = {recipe_of(entry.config): entry for entry in trials.values() if chosen_from(entry)}
+        searched = _searched(list(trials.values()), _first_seed(trials.values()))
+        originals = {recipe_of(entry.config): entry for entry in reversed(searched)}
+        taken = _seeds_by_recipe(searched)
         found: list[tuple[TrialConfig, Decision]] = []
         for recipe, seed in stand.wanted:
-            config = replace(originals[recipe].config, seed=seed)
+            config = replace(originals[recipe].config, seed=_free_seed(taken[recipe], seed, self.rule.repeats))
             if trial_fingerprint(config) not in trials:
                 found.append((config, _repeat_start(config, originals[recipe], stand, self.rule)))
         return found
@@ -127,18 +129,59 @@ def recipe_name(entry: TrialEntry) -> str:
 
 
 def repeat_standing(entries: Iterable[TrialEntry], rule: RepeatRule, objective: Objective) -> Standing:
-    """Return how the comparison of the best recipes stands, by the trials so far."""
+    """Return how the comparison of the best recipes stands, by the trials so far.
+
+    A trial counts once: as one of those by which its recipe is chosen, or as one of its repeats.
+    """
     known = list(entries)
-    search = [entry for entry in known if chosen_from(entry)]
-    # A clone with another seed is what a repeat would be, and is not trained again.
-    ended = [e for e in known if e.role in (Role.REPEAT, Role.CLONE) and trained_whole(e) and e.outcome.is_final]
-    return repeats.standing(
-        rule,
-        objective,
-        [_run(entry) for entry in search if entry.outcome is Outcome.COMPLETED],
-        [_run(entry) for entry in ended],
-        1 + max((entry.config.seed for entry in known if entry.role.proposed), default=0),
-    )
+    first = _first_seed(known)
+    searched = _searched(known, first)
+    taken = _seeds_by_recipe(searched)
+    # A clone with a seed of the rounds is what a repeat would be, and is not trained again.
+    others = {e.trial_id for e in searched}
+    ended = {
+        (recipe_of(e.config), e.config.seed): e
+        for e in known
+        if e.role in (Role.REPEAT, Role.CLONE) and trained_whole(e) and e.outcome.is_final and e.trial_id not in others
+    }
+    repeated = [
+        replace(_run(ended[recipe, own]), seed=seed)
+        for recipe, seeds in taken.items()
+        for seed in range(first, first + rule.repeats)
+        if (recipe, own := _free_seed(seeds, seed, rule.repeats)) in ended
+    ]
+    completed = [_run(entry) for entry in searched if entry.outcome is Outcome.COMPLETED]
+    return repeats.standing(rule, objective, completed, repeated, first)
+
+
+def _first_seed(entries: Iterable[TrialEntry]) -> int:
+    """Return the seed of the first round: no trial that the searcher proposed has it or a later one."""
+    return 1 + max((entry.config.seed for entry in entries if entry.role.proposed), default=0)
+
+
+def _searched(entries: Sequence[TrialEntry], first_seed: int) -> list[TrialEntry]:
+    """Return the trials by which recipes are chosen.
+
+    A clone with a seed of the rounds stands for a repeat, unless its recipe has no other trial.
+    """
+    able = [entry for entry in entries if chosen_from(entry)]
+    early = [entry for entry in able if entry.role is not Role.CLONE or entry.config.seed < first_seed]
+    known = {recipe_of(entry.config) for entry in early}
+    return [*early, *(entry for entry in able if recipe_of(entry.config) not in known)]
+
+
+def _seeds_by_recipe(entries: Iterable[TrialEntry]) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = {}
+    for entry in entries:
+        found.setdefault(recipe_of(entry.config), set()).add(entry.config.seed)
+    return found
+
+
+def _free_seed(taken: Collection[int], seed: int, rounds: int) -> int:
+    """Return the seed with which a recipe is trained in a round: another one where a trial that chose it has that seed."""
+    while seed in taken:
+        seed += rounds
+    return seed
 
 
 def trained_whole(entry: TrialEntry) -> bool:

@@ -1,13 +1,15 @@
 """Where a sweep keeps its files. Every name of a file or folder in the storage stands here and nowhere else.
 
 ``STORAGE/mlflow.db``, ``STORAGE/mlartifacts``   default tracking store, shared by all sweeps of the storage
-``STORAGE/cache/``                               tokenised data and base scores, keyed by content
+``STORAGE/cache/``                               tokenised data and scores, keyed by content
 ``STORAGE/SWEEP/journal.jsonl``                  append-only record of the sweep
 ``STORAGE/SWEEP/epoch-NNNN``                     which driver took the sweep over, and that it lives
 ``STORAGE/SWEEP/outbox.jsonl``                   tracking events on their way to MLflow
+``STORAGE/SWEEP/scores.jsonl``                   scores that came beside or after the training
 ``STORAGE/SWEEP/actions/``                       what users ask of its trials, until the driver takes it up
 ``STORAGE/SWEEP/trials/ID/mNNNN/``               checkpoint of a milestone (safetensors and JSON)
 ``STORAGE/SWEEP/trials/ID/reports/mNNNN.json``   what the trial reported there, all training signals included
+``STORAGE/SWEEP/trials/ID/own/``                 checkpoints that the user's own code saves
 ``STORAGE/SWEEP/ray/``                           Ray Tune's own files, never read back
 """
 
@@ -67,6 +69,11 @@ class SweepFolder:
         return self.root / "base_scores.json"
 
     @property
+    def later_scores(self) -> Path:
+        """Scores that came beside or after the training."""
+        return self.root / "scores.jsonl"
+
+    @property
     def actions(self) -> Path:
         """Where commands leave what users ask of a running sweep's trials."""
         return self.root / "actions"
@@ -86,6 +93,10 @@ class SweepFolder:
     def start(self, trial_id: str) -> Path:
         """Checkpoint of another trial that a trial starts from."""
         return self.trial(trial_id) / "start"
+
+    def own_checkpoints(self, trial_id: str) -> Path:
+        """Folder of the checkpoints that the user's own code saves."""
+        return self.trial(trial_id) / "own"
 
     def stop_sign(self, trial_id: str) -> Path:
         """File that stops a running trial at its next optimizer step, by being there."""
@@ -114,7 +125,7 @@ def latest_sweep(storage: Path) -> SweepFolder:
     return max(folders, key=lambda folder: folder.journal.stat().st_mtime)
 
 
-def find_sweep(sweep: str, storage: Path) -> SweepFolder:
+def find_sweep(sweep: str, storage: Path | str) -> SweepFolder:
     """Return the folder of a sweep that has been run.
 
     Args:
@@ -124,7 +135,7 @@ def find_sweep(sweep: str, storage: Path) -> SweepFolder:
     Raises:
         StorageError: If there is no such sweep; names the nearest one.
     """
-    path = Path(sweep).resolve()
+    storage, path = Path(storage), Path(sweep).resolve()
     by_name = [SweepFolder(storage, sweep)] if Path(sweep).name == sweep else []
     for folder in (*by_name, SweepFolder(path.parent, path.name)):
         if os.path.isfile(folder.journal):

@@ -1,4 +1,4 @@
-"""The Trainable: one Ray actor that trains trial after trial. The only module where Ray meets ``training/``.
+"""The Trainable: one Ray actor that trains trial after trial. Here (and in `detached`) Ray meets ``training/``.
 
 One ``step`` is one milestone: train to the next samples-seen level, evaluate, save, report. Everything
 that is the same for all trials (imports, base weights, tokenised data) lives in a `TrainingSession` that

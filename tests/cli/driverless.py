@@ -19,7 +19,7 @@ from orchestrator.tuning.entries import TrialEntry, milestone_record
 from orchestrator.tuning.journal import Journal
 from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.reports import read_report
-from orchestrator.tuning.trainable import TrialRunner, WorkerTask
+from orchestrator.tuning.trainable import WorkerTask, make_runner
 
 
 def write_rows(file: Path) -> Path:
@@ -74,6 +74,7 @@ class Driverless:
         self.journal.append(("sweep", {"sweep_id": "5" * 16, "content": content, "inputs": inputs, "plan": plan}))
         session = {
             "slots": 1, "cpus": 1.0, "resources": {"cpu": 1.0}, "environment": environment(), "folder": str(Path.cwd()),
+            "storage": str(self.folder.storage.resolve()),
             "evaluation": {entry.name: entry.digest for entry in report.evaluation}, "tracking": None,
         }  # fmt: skip
         self.journal.append(("session", session))
@@ -82,7 +83,7 @@ class Driverless:
         """Train a trial through some milestones; returns its id."""
         trial_id, name = trial_fingerprint(config), trial_name(config)
         self.journal.append(("trial", {"trial": trial_id, "name": name, "config": config.as_dict()}))
-        runner = TrialRunner(self._task, {"trial_id": trial_id, "trial": config.as_dict(), "known_milestones": 0})
+        runner = make_runner(self._task, {"trial_id": trial_id, "trial": config.as_dict(), "known_milestones": 0})
         entry = TrialEntry(trial_id, name, config, "the sweep")
         for index in range(milestones):
             assert runner.step()["failure"] == ""

@@ -19,8 +19,6 @@ from orchestrator.api import export_trial, read_sweep
 from orchestrator.api.export import open_session
 from orchestrator.records import Outcome
 from orchestrator.reporting.model_card import CardFacts, model_card
-from orchestrator.spec.loading import parse_sweep
-from orchestrator.tuning.journal import Journal
 from orchestrator.tuning.layout import SweepFolder
 
 Orchestrate = Callable[..., Any]
@@ -234,18 +232,28 @@ def test_relative_paths_of_the_sweep_lead_from_where_it_was_run(
     assert Path(base) == home / "model"
 
 
-def test_sweep_with_code_of_its_own_says_where_its_checkpoints_are(orchestrate: Orchestrate, tmp_path: Path) -> None:
-    space = {"params": {"width": [1, 2]}, "learning_rate": 1e-3, "effective_batch_size": 8}
-    values = {"name": "own", "entrypoint": "my_script.py:train", "search_space": space, "budget": {"samples": 64}}
-    folder = SweepFolder(tmp_path, "own")
-    journal = Journal(folder.journal)
-    plan = {"trials": 2, "samples": 64, "levels": [32, 64], "rung_indices": [0]}
-    content = {**parse_sweep(values).content(), "record": False}
-    journal.append(("sweep", {"sweep_id": "1", "content": content, "inputs": {"code": "2"}, "plan": plan}))
-    journal.close()
-    for words in (["export", "own", "--to", tmp_path / "x"], ["rerun", "own", "a trial"]):
-        answer = orchestrate(*words, "--storage", tmp_path)
+@pytest.mark.parametrize("relative", [True, False])
+def test_sweep_that_was_moved_with_model_and_data_finds_them_again(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, orchestrate: Orchestrate, relative: bool
+) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    shutil.copytree(tiny_base, home / "model")
+    write_rows(home / "rows.jsonl")
+    monkeypatch.chdir(home)
+    lead = Path() if relative else home
+    sweep = Driverless(tiny_spec(lead / "model", lead / "rows.jsonl", home / "runs"))
+    trial = sweep.train(config("lora", 1e-2, r=4))
+    sweep.end()
+    monkeypatch.chdir(tmp_path)
+    home.rename(elsewhere)
+    root = elsewhere / "runs" / "tiny"
+    assert orchestrate("rerun", root, trial).code == 0
+    assert orchestrate("export", root, "--to", tmp_path / "out").code == 0
+    (elsewhere / "rows.jsonl").unlink()
+    for words in (["rerun", root, trial], ["extend", root, "--trials", "1"]):
+        answer = orchestrate(*words)
         assert answer.code == 2, answer.err
-        assert "this sweep trains with code of its own (entrypoint)" in answer.err
-        assert str(folder.root / "trials") in answer.err
-    assert orchestrate("status", "own", "--storage", tmp_path).code == 0
+        assert "this sweep read it, and it is gone" in answer.err
+        assert str(home / "rows.jsonl") in answer.err
+        assert str(elsewhere / "rows.jsonl") in answer.err

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from orchestrator.api import read_sweep, storage_status, sweep_status, watch_sweep
 from orchestrator.errors import StorageError
-from orchestrator.records import Outcome
+from orchestrator.records import Outcome, Role
+from orchestrator.reporting.status_table import print_sweep
 from orchestrator.results import SweepView
 from orchestrator.tuning.journal import Journal
 from orchestrator.tuning.layout import SweepFolder
@@ -61,7 +65,20 @@ def test_one_sweep_shows_its_trials_best_first(orchestrate: Orchestrate, storage
     assert values["trials"][0]["standard_error"] == pytest.approx(0.1437, abs=1e-3)
     by_folder = orchestrate("status", storage / "done")
     assert by_folder.code == 0
-    assert "lora r8 lr0.001 ebs32 s0     0000000000  completed  4,096/4,096" in by_folder.out
+    assert "lora r8 lr0.001 ebs32 s0     0000000000  search  completed  4,096/4,096" in by_folder.out
+
+
+def test_rows_show_what_a_trial_is_trained_for(storage: Path) -> None:
+    sweep = sweep_status("done", storage=storage)
+    roles = (Role.SEARCH, Role.AUDIT, Role.REPEAT, Role.CLONE, Role.EXTENDED)
+    trials = tuple(replace(trial, role=role) for trial, role in zip(sweep.trials, roles, strict=True))
+    for width, shown in ((160, trials), (80, sweep.trials)):
+        console = Console(file=io.StringIO(), width=width)
+        print_sweep(replace(sweep, trials=shown), console, now=0.0)
+        printed = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+        for trial in shown:
+            (line,) = [line for line in printed if f" {trial.trial_id} " in line]
+            assert width == 80 or f"{trial.trial_id}  {trial.role.value} " in line
 
 
 def test_large_sweep_shows_the_first_hundred(orchestrate: Orchestrate, tmp_path: Path) -> None:

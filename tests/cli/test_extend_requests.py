@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.api.extend import ExtendRequest, extend_sweep
+from orchestrator.api import ExtendRequest, extend_sweep
 from orchestrator.errors import InputError
 from orchestrator.records import Action, Decision
 from orchestrator.spec.enumeration import grid_configs

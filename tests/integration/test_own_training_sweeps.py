@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -16,6 +17,9 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+
+from orchestrator.api import find_sweep, read_sweep
+from orchestrator.results import TrialHistory
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -211,3 +215,30 @@ def test_every_example_runs_and_finds_a_winner(file: Path, tmp_path: Path) -> No
     )
     assert better, "training on made the winner better than it was at its first milestone"
     assert Path(result["report"]).exists()
+
+
+def test_the_best_is_trained_on_from_its_own_checkpoint_where_the_sweep_was_moved_to(
+    whole: tuple[dict[str, Any], Path], tmp_path: Path
+) -> None:
+    result, folder = whole
+    place = tmp_path / "elsewhere"
+    shutil.copytree(folder, place)
+    words = ["extend", str(place / "runs" / "mine"), "--best", "1", "--samples", "128", "--json"]
+    extended = result_of([sys.executable, "-m", "orchestrator.cli", *words])
+    (longer,) = [trial for trial in extended["trials"] if trial["role"] == "extended"]
+    assert longer["origin"]["trial_id"] == result["winner"]["trial_id"]
+    assert longer["samples_seen"] == 128
+    # As a trial that had the larger budget from its start: the loss falls by the same factor at each step.
+    quality = longer["config"]["method_options"]["quality"]
+    assert longer["scores"]["eval/loss"] == pytest.approx(2.0 * (1 - 0.1 * quality) ** 16)
+    signals = [signal for trial in read_trials(place) if trial.result.role == "extended" for signal in trial.signals]
+    assert [signal.samples_seen for signal in signals] == list(range(72, 136, 8)), "nothing is trained twice"
+    assert facts(extended).items() >= facts(result).items()
+    assert not (folder / "runs" / "mine" / "trials" / longer["trial_id"]).exists(), "the copy leaves the original alone"
+    with sqlite3.connect(place / "runs" / "mlflow.db") as store:
+        places = [uri for (uri,) in store.execute("select artifact_uri from runs")]
+    assert all(uri.startswith(str(place)) for uri in places)
+
+
+def read_trials(folder: Path) -> tuple[TrialHistory, ...]:
+    return read_sweep(find_sweep("mine", folder / "runs"), signals=True).trials

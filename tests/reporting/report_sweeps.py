@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.records import Action, Decision, Milestone, TrainingSignal, TrialConfig, TrialState
-from orchestrator.spec.enumeration import config_at, cube_dimensions
+from orchestrator.spec.enumeration import config_at, count_configs, cube_dimensions
 from orchestrator.spec.identity import trial_name
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec
@@ -101,7 +101,7 @@ class MadeSweep:
         self.spec, self._scores, self._stopped_at, self._diverges = spec, scores, stopped_at, diverges
         self._reason, self._step, self._levels = reason, step, tuple(levels)
         self.journal = Journal(self.folder.journal)
-        plan = {"trials": spec.budget.trials, "samples": self._levels[-1], "levels": self._levels,
+        plan = {"trials": spec.budget.trials or count_configs(spec.search_space), "samples": self._levels[-1], "levels": self._levels,
                 "rung_indices": list(range(len(self._levels) - 1))}  # fmt: skip
         content = {**spec.content(), "record": False}
         inputs = {"training data": "d" * 32, "base model": "b" * 32}

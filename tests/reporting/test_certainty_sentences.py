@@ -158,6 +158,13 @@ def test_summary_and_note_tell_both_sentences_and_the_roles() -> None:
         assert "1 stopped and then audited, 1 repeats" in text
 
 
+def test_summary_names_the_runner_up_in_one_line() -> None:
+    result = sweep_result()
+    second = replace(result.trials[0], name="a name that is far longer than the table of scores " * 2 + "s0")
+    told = printed(lambda console: print_summary(replace(result, runner_up=second), console))
+    assert f"runner-up: {second.name}\n" in told
+
+
 def test_summary_without_them_is_silent() -> None:
     plain = replace(sweep_result(), audit=None, verdict=None, trials=(trial("full", Role.SEARCH),))
     told = printed(lambda console: print_summary(plain, console))
@@ -184,8 +191,8 @@ def test_live_table_names_audits_and_repeats() -> None:
     )  # fmt: skip
     view = SweepView("tiny", "eval/loss", "min", 1.0, None, {"running": 3}, 3, 8, 64, rows, None, "")
     lines = printed(lambda console: console.print(render(view))).splitlines()
-    states = {line.split()[0]: line.split()[1] for line in lines if "-trial" in line}
-    assert states == {"search-trial": "running", "audit-trial": "audit", "repeat-trial": "repeat"}
+    roles = {line.split()[0]: line.split()[1:3] for line in lines if "-trial" in line}
+    assert roles == {f"{role}-trial": [role, "running"] for role in ("search", "audit", "repeat")}
 
 
 @pytest.mark.parametrize(("audit", "repeats"), [(0, 0), (320, 384)])
@@ -193,7 +200,7 @@ def test_plan_tells_what_they_cost_at_most(audit: int, repeats: int) -> None:
     values = {
         "trials": [], "slot_seconds_exhaustive": 1.0, "all_trials_known": True, "trials_planned": 10, "samples_per_trial": 64,
         "milestones": [8, 64], "samples_exhaustive": 640, "slots": 1, "available_memory_gib": 1.0,
-        "samples_audit_at_most": audit, "samples_repeats_at_most": repeats,
+        "samples_audit_at_most": audit, "samples_repeats_at_most": repeats, "missing": [],
     }  # fmt: skip
     told = printed(lambda console: print_plan(values, console))
     assert ("at most 320 samples more (50 % of exhaustive)" in told) == bool(audit)

@@ -68,3 +68,19 @@ def test_report_command_wrong_input_is_one_message(orchestrate, tmp_path, words,
     assert (code, out) == (2, "")
     assert err.startswith(said)
     assert len(err.splitlines()) == 1
+
+
+def test_report_command_says_when_the_copy_in_mlflow_stays_as_it_was(orchestrate, tmp_path):
+    made = MadeSweep(tmp_path, sweep_spec())
+    made.train(4)
+    made.journal.append(
+        ("session", {"slots": 2, "cpus": 2.0, "tracking": {"uri": "http://127.0.0.1:9", "experiment": "made"}})
+    )
+    made.journal.append(("tracking", {"run_ids": {"": "a" * 32}, "experiment_id": "1"}))
+    folder = made.end()
+    code, out, _ = orchestrate("report", "made", "--storage", tmp_path)
+    assert code == 0
+    assert "MLflow  The copy in MLflow is the one of before: tracking: uri = 'http://127.0.0.1:9'" in out
+    assert (folder.report_folder / "report.html").is_file()
+    elsewhere = orchestrate("report", "made", "--storage", tmp_path, "--out", tmp_path / "page.html")
+    assert "MLflow" not in elsewhere[1].splitlines()[-1]

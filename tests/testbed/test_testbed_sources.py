@@ -68,3 +68,19 @@ def test_sources_import_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_load_rows_skip_leaves_out_the_rows_of_the_draw_before_it(name):
+    def shown(reference):
+        return {str(row.get("messages") or row["text"]) for row in load_rows(reference)}
+
+    first, after = shown(f"testbed:{name}?rows=40"), shown(f"testbed:{name}?rows=20&skip=40")
+    assert len(after) == 20
+    assert not first & after
+    assert first | after == shown(f"testbed:{name}?rows=60")
+
+
+def test_load_rows_refuses_a_negative_skip():
+    with pytest.raises(DataError, match="skip"):
+        load_rows("testbed:sft?skip=-1")

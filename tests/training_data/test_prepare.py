@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import DataError
 from orchestrator.settings import DataSettings, EvaluationSet, Phase
-from orchestrator.training.prepare import PreparedData, Tokens, fit_length, prepare_data, prepare_set, split_rows
+from orchestrator.training.prepare import PreparedData, Tokens, prepare_data, prepare_set, split_rows
+from orchestrator.training.source_rows import fit_length
 from orchestrator.training.templates import load_template
 from orchestrator.training.token_rows import TokenRow
 
@@ -87,7 +88,7 @@ def test_prepare_data_follows_limit_and_changed_content(tokens: Tokens, write: W
         ({"max_length": 400}, "at most 128 tokens"),
         ({"max_length": 9}, r"10 of 10 rows are longer than 9 tokens, the longest has \d+. Set data.too_long"),
         ({"max_length": 9, "too_long": "drop"}, "no row is left"),
-        ({"phases": [Phase("a", "x")]}, "data.train must be empty"),
+        ({"phases": [Phase("a", "x")]}, "train must stay empty"),
     ],
 )
 def test_prepare_data_names_what_is_wrong(

@@ -54,6 +54,8 @@ def inspect(stories: Path, cache: Path, sets: tuple[EvaluationSet, ...] = (), **
         ("dolly15k", "train", "alpaca", 14_931),
         ("dolly15k/global_test.json", "train", "alpaca", 80),
         ("gsm8k", "train", "question_answer", 7_473),
+        ("instructlab_taxonomy", "train", "messages", 97),
+        ("instructlab_taxonomy/knowledge", "train", "messages", 30),
         ("gsm8k", "test", "question_answer", 1_319),
         ("instruct_1100/instruction-data.json", "train", "alpaca", 1_100),
         ("mmlu_1444/mmlu_test_1444.jsonl", "train", "alpaca", 1_444),

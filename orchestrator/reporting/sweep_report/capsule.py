@@ -74,7 +74,7 @@ def _subject(spec: SweepSpec) -> list[list[str]]:
     model = spec.model.path + (f" at revision {spec.model.revision}" if spec.model.revision else "")
     return [
         ["base model", model],
-        ["training data", spec.data.train or listed([phase.train for phase in spec.data.phases])],
+        ["training data", listed(list(spec.data.sources))],
     ]
 
 

@@ -21,7 +21,8 @@ PAGE_ENDINGS, MARKDOWN_ENDINGS = (".html", ".htm"), (".md", ".markdown")
 class ReportFiles:
     """What was written; None for what was not asked for.
 
-    ``headline`` holds the sentences that say it in brief as plain text, ``story`` the same as Markdown.
+    ``headline`` holds the sentences that say it in brief as plain text, ``story`` the same as Markdown. ``tracking`` says
+    what became of the same files among the artifacts of the sweep's MLflow run; empty where they were left alone.
     """
 
     page: Path | None
@@ -29,6 +30,7 @@ class ReportFiles:
     pictures: tuple[Path, ...]
     headline: tuple[str, ...]
     story: tuple[str, ...]
+    tracking: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
@@ -39,6 +41,7 @@ class ReportFiles:
             "pictures": [str(file) for file in self.pictures],
             "bytes": {str(file): file.stat().st_size for file in files},
             "headline": list(self.headline),
+            "tracking": self.tracking,
         }
 
 

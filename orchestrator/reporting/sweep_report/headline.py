@@ -73,7 +73,7 @@ def _searched(facts: SweepFacts) -> Sentence:
 def _trained(spec: SweepSpec) -> Sentence:
     if spec.entrypoint is not None:
         return ("for ", Strong(spec.entrypoint.label), "; ")
-    data = spec.data.train or listed([phase.train for phase in spec.data.phases])
+    data = listed(list(spec.data.sources))
     return ("to fine-tune ", Strong(spec.model.path), f" on {data}; ")
 
 
@@ -145,7 +145,7 @@ def _cost(facts: SweepFacts) -> Sentence:
     return (
         Strong("Cost: "),
         f"{duration(result.wall_seconds)} on {counted(result.slots, 'slot')} ({duration(result.training_seconds)} of training and "
-        f"{duration(result.evaluation_seconds)} of evaluation), {result.samples_trained:,} samples{_beside(result)}.",
+        f"{duration(result.evaluation_seconds)} of evaluation, {result.evaluation_share:.0%} of the slots' time), {result.samples_trained:,} samples{_beside(result)}.",
     )  # fmt: skip
 
 

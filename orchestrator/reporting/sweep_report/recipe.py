@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.records import Outcome
-from orchestrator.reporting.sweep_report.blocks import Block, Code, Mono, Section, note
+from orchestrator.reporting.origins import beyond_recipe
+from orchestrator.reporting.sweep_report.blocks import Block, Code, Mono, Section, Strong, note
 from orchestrator.reporting.sweep_report.facts import SweepFacts
 from orchestrator.reporting.sweep_report.sweep_files import recipe, sweep_yaml
 
@@ -20,6 +21,9 @@ def recipe_section(facts: SweepFacts) -> Section | None:
             Mono("orchestrate run recipe.yaml"), ". Fields that are not written have their defaults.",
         )
     ]  # fmt: skip
+    beyond = beyond_recipe(best.result.origin)
+    if beyond:
+        blocks.insert(0, note(Strong(beyond)))
     blocks.append(Code(sweep_yaml(recipe(facts.spec, best.result.config)), "recipe.yaml"))
     checkpoint = next((each.checkpoint for each in reversed(best.milestones) if each.checkpoint), None)
     if done and checkpoint:

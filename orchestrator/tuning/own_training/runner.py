@@ -15,7 +15,7 @@ from typing import Any
 
 from orchestrator.errors import EntrypointError, EntrypointFailure
 from orchestrator.integrations.brief import TrialBrief
-from orchestrator.integrations.checkpoints import sealed
+from orchestrator.integrations.checkpoints import Sealed, sealed, usable
 from orchestrator.integrations.wire import Message
 from orchestrator.records import Decision, Milestone, TrainingSignal, TrialState
 from orchestrator.spec.identity import trial_name
@@ -86,16 +86,25 @@ class OwnTrialRunner(MilestoneRunner):
         self._signals, self._failure = [], ""
         self._prime_watch()
         reported = [self._stored(index) for index in range(self._next)]
-        self._seconds = max((m.signals[-1].elapsed_seconds for m in reported if m.signals), default=0.0)
+        taken = self._taken() if not reported else None
+        # What an earlier trial did up to where this one goes on is not counted again.
+        known = 0.0 if taken is None else taken.elapsed_seconds
+        self._seconds = max((m.signals[-1].elapsed_seconds for m in reported if m.signals), default=known)
         folder = self._task.folder
         brief = TrialBrief(
             trial_id=self._trial_id, name=trial_name(self._config, self._task.varied), sweep=folder.name,
             config=self._config, levels=self._levels, judged=self._task.judged, known_milestones=self._next,
             known_samples=reported[-1].samples_seen if reported else 0, known_seconds=self._seconds,
             checkpoints=str(self._checkpoints), socket="", log=str(folder.trial(self._trial_id) / "output.log"),
-            entrypoint=self._entrypoint,
+            entrypoint=self._entrypoint, goes_on_from=0 if taken is None else taken.samples_seen,
         )  # fmt: skip
         return TrialProcess(brief, self._task.threads)
+
+    def _taken(self) -> Sealed | None:
+        """Return the other trial's checkpoint that this one goes on from."""
+        if self._takes != "training":
+            return None
+        return usable(self._checkpoints, self._levels, known=0, known_samples=0)
 
     def _take(self, process: TrialProcess, message: Message) -> bool:
         """Take a message and answer it, unless it reached a milestone; returns whether it did."""
@@ -160,7 +169,7 @@ class OwnTrialRunner(MilestoneRunner):
 
     @property
     def _checkpoints(self) -> Path:
-        return self._task.folder.trial(self._trial_id) / "own"
+        return self._task.folder.own_checkpoints(self._trial_id)
 
     def _write_milestones(self, reached: Message) -> None:
         """Write a report for each milestone that was reached; the first takes the signals and the time."""

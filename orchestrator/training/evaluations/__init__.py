@@ -1,0 +1,41 @@
+"""Scorers of evaluation sets: adding a kind is one file here, one entry below, and one in `spec.evaluation_kinds`."""
+
+from __future__ import annotations
+
+from orchestrator.settings import EvaluationSet
+from orchestrator.training.evaluations.base import Scorer, SetSources
+from orchestrator.training.evaluations.exact_match import ExactMatchScorer
+from orchestrator.training.evaluations.instructions import InstructionScorer
+from orchestrator.training.evaluations.judge import JudgeScorer
+from orchestrator.training.evaluations.lm_eval import LmEvalScorer
+from orchestrator.training.evaluations.loss import LossScorer
+from orchestrator.training.evaluations.multiple_choice import MultipleChoiceScorer
+from orchestrator.training.prepare import PreparedSet
+
+SCORERS: dict[str, Scorer] = {
+    "loss": LossScorer(),
+    "text_loss": LossScorer(),
+    "exact_match": ExactMatchScorer(),
+    "multiple_choice": MultipleChoiceScorer(),
+    "instructions": InstructionScorer(),
+    "lm_eval": LmEvalScorer(),
+    "judge": JudgeScorer(),
+}
+
+
+def prepare(settings: EvaluationSet, sources: SetSources) -> PreparedSet:
+    """Return a set ready to be scored.
+
+    Raises:
+        InputError: If its source, its tasks or its judge are wrong.
+    """
+    return SCORERS[settings.kind].prepare(settings, sources)
+
+
+def check(entry: PreparedSet) -> str:
+    """Check what only counts right before training, and say what was found; empty where there is nothing to say.
+
+    Raises:
+        InputError: If the set could not be scored.
+    """
+    return SCORERS[entry.settings.kind].check(entry)

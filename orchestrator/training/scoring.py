@@ -1,0 +1,46 @@
+"""Score a checkpoint on the evaluation sets of a session, in a process that need not have trained it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from orchestrator.errors import CheckpointError
+from orchestrator.records import TrialConfig
+from orchestrator.training.checkpoints import load_checkpoint
+from orchestrator.training.evaluation import Scores
+from orchestrator.training.score_cache import ScoreCache, weights_key
+from orchestrator.training.session import TrainingSession
+
+
+class ScoredCheckpoint(NamedTuple):
+    """Scores of a checkpoint; ``cached`` says that none had to be computed, ``seconds`` is wall time."""
+
+    scores: Scores
+    cached: bool
+    seconds: float
+
+
+def score_checkpoint(session: TrainingSession, config: TrialConfig, folder: Path) -> ScoredCheckpoint:
+    """Score a checkpoint on all evaluation sets of a session; what the cache has is not computed again.
+
+    Args:
+        session: Model, tokenizer and evaluation sets.
+        config: The configuration that was trained.
+        folder: The checkpoint.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or of another configuration.
+    """
+    began = time.perf_counter()
+    found = load_checkpoint(folder)
+    if TrialConfig.from_dict(found.state["config"]) != config:
+        raise CheckpointError(f"checkpoint {folder} is of another configuration")
+    key = session.trained_key(weights_key(found.weights), config)
+    cache = ScoreCache(session.score_folder, lambda: key)
+    cached = all(cache.holds(entry) for entry in session.parts.sets)
+    method, model = session.wrapped(config)
+    method.load_trainable_state(model, found.weights)
+    scores = session.evaluate(model, method, config=config)
+    return ScoredCheckpoint(scores, cached, time.perf_counter() - began)

@@ -1,0 +1,51 @@
+"""The public interface is listed and frozen: what changes it changes public_api.json, and is seen."""
+
+import difflib
+import importlib
+import json
+from importlib.resources import files
+
+import pytest
+from public_interface import COMMAND, LISTED, describe, interface, written
+
+
+def lines(values):
+    return json.dumps(values, indent=1, ensure_ascii=False).splitlines()
+
+
+@pytest.mark.parametrize("module", sorted({*interface(), *written()}))
+def test_public_interface_is_the_one_on_record(module):
+    before, now = written().get(module, {}), interface().get(module, {})
+    changes = [line for line in difflib.unified_diff(lines(before), lines(now), lineterm="", n=0) if line[:2] != "@@"]
+    assert not changes, "\n".join(
+        [f"the public interface of {module} changed; if that is meant: {COMMAND}, and a line in CHANGELOG.md", *changes]
+    )
+
+
+@pytest.mark.parametrize("module", LISTED)
+def test_public_names_are_sorted_and_exist(module):
+    found = importlib.import_module(module)
+    assert list(found.__all__) == sorted(found.__all__)
+    assert all(getattr(found, name) is not None for name in found.__all__)
+
+
+def test_package_offers_a_part_of_its_api():
+    package, api = (importlib.import_module(name) for name in LISTED[:2])
+    assert set(package.__all__) <= set(api.__all__)
+    assert all(getattr(package, name) is getattr(api, name) for name in package.__all__)
+
+
+def test_every_name_has_one_home():
+    for name in LISTED[1:]:
+        module = importlib.import_module(name)
+        assert set(module._HOMES) == set(module.__all__)
+
+
+def test_package_tells_type_checkers_that_it_is_typed():
+    assert files("orchestrator").joinpath("py.typed").is_file()
+
+
+def test_description_tells_what_a_caller_could_notice():
+    def offered(name: str, *, count: int = 3, say=print) -> list[str]: ...
+
+    assert describe(offered) == "(name: str, *, count: int = 3, say = print) -> list[str]"

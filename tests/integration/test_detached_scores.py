@@ -1,0 +1,63 @@
+"""Detached evaluation sets in a whole sweep: scored beside the trials, in MLflow, and not again by a command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+SWEEP = """
+name: beside
+model: testbed
+data: {train: "testbed:sft", held_out: 0.1, limit: 200}
+evaluation:
+  - {name: eval}
+  - {name: skills, kind: exact_match, data: "testbed:skills", limit: 20, max_new_tokens: 8, detached: true}
+search_space:
+  method: {full: {learning_rate: [1e-3, 3e-3]}}
+  effective_batch_size: 16
+searcher: grid
+budget: {samples: 128}
+milestones: [0.5, 1.0]
+resources: {concurrency: 1}
+"""
+
+
+def _orchestrate(*words: object) -> dict[str, Any]:
+    command = [sys.executable, "-m", "orchestrator.cli", *map(str, words), "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
+    assert done.returncode == 0, done.stderr[-4000:]
+    values: dict[str, Any] = json.loads(done.stdout)
+    return values
+
+
+def test_detached_sets_are_scored_beside_the_trials_and_only_once(tmp_path: Path) -> None:
+    file, storage = tmp_path / "beside.yaml", tmp_path / "runs"
+    file.write_text(SWEEP)
+    result = _orchestrate("run", file, "--storage", storage)
+    assert result["status"] == "completed"
+    completed = [trial for trial in result["trials"] if trial["outcome"] == "completed"]
+    assert completed
+    assert all("skills/exact_match" in trial["scores"] for trial in completed)
+    assert "skills/exact_match" in result["base_scores"]
+    assert result["beside_seconds"] > 0
+    journal = [json.loads(line) for line in (storage / "beside" / "journal.jsonl").read_text().splitlines()]
+    assert not any("skills/exact_match" in each["scores"] for each in journal if each["kind"] == "milestone")
+    with sqlite3.connect(storage / "mlflow.db") as store:
+        held = store.execute("select count(distinct run_uuid) from metrics where key = 'skills/exact_match'").fetchone()
+    assert held[0] >= len(completed)
+
+    again = _orchestrate("evaluate", "beside", "--storage", storage, "--best", 1, "--device", "cpu")
+    scored = again["models"][1]
+    winner = next(trial for trial in completed if trial["trial_id"] == scored["trial_id"])
+    assert scored["scores"]["skills/exact_match"] == winner["scores"]["skills/exact_match"]
+    assert scored["tracked"]

@@ -1,0 +1,114 @@
+"""Evaluation sets in a sweep file: which fields belong to which kind, which metrics there are, and what identity is."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import SpecError
+from orchestrator.settings import EvaluationSet
+from orchestrator.spec.evaluation_kinds import KINDS, LATER_FIELDS, metrics_of
+from orchestrator.spec.loading import parse_sweep
+from orchestrator.spec.sweep import SweepSpec
+from orchestrator.training.evaluations import SCORERS
+
+EVAL = {"name": "eval"}
+BENCH = {"name": "bench", "kind": "lm_eval", "tasks": ["arc_easy"], "when": "end"}
+
+
+def sweep(*sets: dict[str, Any], **changes: Any) -> SweepSpec:
+    values = {
+        "name": "s",
+        "model": "testbed",
+        "data": {"train": "testbed:sft"},
+        "evaluation": [EVAL, *sets],
+        "search_space": {"method": "full", "effective_batch_size": 8},
+        "budget": {"samples": 64},
+    }
+    return parse_sweep({**values, **changes})
+
+
+def test_every_kind_has_its_scorer_and_reads_known_fields() -> None:
+    assert set(SCORERS) == set(KINDS)
+    known = {field.name for field in fields(EvaluationSet)}
+    assert all(set(kind.reads) <= known for kind in KINDS.values())
+    assert {name for kind in KINDS.values() for name in kind.reads} == known - {"name", "kind", "when", "detached"}
+
+
+def test_metrics_are_known_before_anything_is_read() -> None:
+    judged = EvaluationSet("talk", "judge")
+    assert metrics_of(EvaluationSet("a", perplexity=True)) == ["a/loss", "a/perplexity"]
+    assert metrics_of(EvaluationSet("a", "text_loss")) == ["a/loss", "a/forgetting"]
+    assert metrics_of(EvaluationSet("q", "multiple_choice", choices="letters")) == ["q/accuracy"]
+    assert metrics_of(judged) == ["talk/score", "talk/score_first_turn", "talk/score_second_turn", "talk/failures"]
+
+
+def test_a_task_of_lm_eval_can_be_the_objective() -> None:
+    late = {"metric": "bench/arc_easy/acc", "mode": "max"}
+    spec = sweep({**BENCH, "when": "milestones"}, objective=late)
+    assert "bench/arc_easy/acc" in spec.metrics
+    with pytest.raises(SpecError, match="no evaluation set gives this metric"):
+        sweep(BENCH, objective={"metric": "bench/acc", "mode": "max"})
+    with pytest.raises(SpecError, match="evaluated only at the end"):
+        sweep(BENCH, objective=late)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"name": "q", "kind": "multiple_choice"}, "kind multiple_choice cannot read the held-out rows"),
+        ({"name": "q", "kind": "instructions"}, "kind instructions cannot read the held-out rows"),
+        ({"name": "q", "kind": "lm_eval"}, "kind lm_eval needs tasks"),
+        ({"name": "q", "tasks": ["mmlu"]}, "tasks .*has no meaning for kind loss, only for lm_eval"),
+        ({"name": "q", "kind": "lm_eval", "tasks": ["a"], "data": "x.jsonl"}, "data .*has no meaning for kind lm_eval"),
+        ({"name": "q", "kind": "exact_match", "extract": "(("}, "is no regular expression"),
+        ({"name": "q", "kind": "exact_match", "extract": "####"}, "has no group"),
+        ({"name": "q", "kind": "multiple_choice", "data": "x", "fewshot_data": "y"}, "no example is asked for"),
+        ({"name": "q", "kind": "judge", "data": "x"}, "needs to know who judges"),
+        ({"name": "q", "kind": "judge", "data": "x", "judge": {"base_url": "ftp://x", "model": "m"}}, "base_url"),
+        (
+            {"name": "q", "kind": "judge", "data": "x", "judge": {"base_url": "http://me:pw@x/v1", "model": "m"}},
+            "holds a login",
+        ),
+        (
+            {
+                "name": "q",
+                "kind": "judge",
+                "data": "x",
+                "judge": {"base_url": "http://x", "model": "m", "baseline": "b"},
+            },
+            "grading single compares with nothing",
+        ),
+        ({"name": "q", "kind": "perplexity"}, "must be one of"),
+    ],
+)
+def test_wrong_sets_are_told_with_their_field(entry: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said) as caught:
+        sweep(entry)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("judged", ["objective", "constraint"])
+def test_nothing_is_judged_by_a_detached_set(judged: str) -> None:
+    later = {"name": "later", "kind": "exact_match", "data": "testbed:skills", "detached": True}
+    objective: dict[str, Any] = {"metric": "later/exact_match", "mode": "max"}
+    if judged == "constraint":
+        objective = {"metric": "eval/loss", "constraints": [{"metric": "later/exact_match", "at_least": 0.1}]}
+    assert sweep(later).evaluation[1].detached
+    with pytest.raises(SpecError, match="belongs to a detached evaluation set"):
+        sweep(later, objective=objective)
+
+
+def test_identity_ignores_later_fields_at_their_defaults_and_how_patiently_a_judge_is_asked() -> None:
+    plain = sweep().content()["evaluation"][0]
+    assert not set(plain) & set(LATER_FIELDS)
+    judge = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
+    talk = {"name": "talk", "kind": "judge", "data": "x.jsonl", "when": "end"}
+    one = sweep({**talk, "judge": judge})
+    other = sweep({**talk, "judge": {**judge, "timeout_seconds": 5, "api_key_env": "KEY", "concurrency": 2}})
+    third = sweep({**talk, "judge": {**judge, "model": "another"}})
+    assert one.digest == other.digest != third.digest
+    again = parse_sweep({**one.content(), "storage": "runs"})
+    assert again.digest == one.digest
