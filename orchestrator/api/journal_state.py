@@ -61,6 +61,11 @@ class JournalState:
                 mend="read it with the version that ran it",
             ) from error  # fmt: skip
 
+    @property
+    def compares(self) -> bool:
+        """Whether trials are stopped by comparison."""
+        return self.spec.stopping.rungs.enabled and not self.first["content"].get("record", False)
+
     @cached_property
     def plan(self) -> SweepPlan:
         """What the trials share."""

@@ -38,6 +38,10 @@ class SweepState(Protocol):
         """The latest decision, None before the first."""
 
     @property
+    def compares(self) -> bool:
+        """Whether trials are stopped by comparison."""
+
+    @property
     def stopping(self) -> bool:
         """Whether the session ends after the running milestones."""
 
@@ -60,7 +64,7 @@ def build_view(
         objective=objective.label,
         mode=spec.objective.mode,
         elapsed_seconds=elapsed,
-        remaining_seconds=_remaining(plan, entries, slots),
+        remaining_seconds=_remaining(plan, entries, slots, state.compares),
         counts=_counts(entries, plan),
         trials_planned=plan.trials,
         samples_trained=sum(entry.samples_trained for entry in entries),
@@ -215,11 +219,11 @@ def _counts(entries: Collection[TrialEntry], plan: SweepPlan) -> dict[str, int]:
     return counts
 
 
-def _remaining(plan: SweepPlan, entries: list[TrialEntry], slots: int) -> float | None:
+def _remaining(plan: SweepPlan, entries: list[TrialEntry], slots: int, compares: bool) -> float | None:
     """Estimate the seconds left: seconds per sample so far, times samples that trials alive would still take.
 
-    Trials of the search that wait or have not begun are taken to survive as halving lets them: each later milestone is
-    reached by half as many. Audits and repeats that have been listed are trained to their end.
+    Where trials are compared, those of the search that wait or have not begun are taken to survive as halving lets them:
+    each later milestone is reached by half as many. Audits and repeats that have been listed are trained to their end.
     """
     trained = sum(entry.samples_trained for entry in entries)
     seconds = sum(entry.training_seconds + entry.evaluation_seconds for entry in entries)
@@ -234,7 +238,7 @@ def _remaining(plan: SweepPlan, entries: list[TrialEntry], slots: int) -> float 
     for place, level in enumerate(plan.levels):
         flow += by_place.get(place, 0)
         samples += flow * (level - (plan.levels[place - 1] if place else 0))
-        flow = flow / 2 if place in plan.rung_indices else flow
+        flow = flow / 2 if compares and place in plan.rung_indices else flow
     return samples * seconds / trained / slots
 
 

@@ -82,7 +82,7 @@ def _trial(reader: RunReader, run: TrackedRun, scores: Mapping[str, Series]) -> 
     milestones = sorted({step for key in everywhere for step, _ in scores[key]})
     return RecordedTrial(
         trial=run.tags.get("orchestrate.trial_id", run.run_id),
-        config={**config, "name": run.name},
+        config={**config, "name": _name(run)},
         cohort="",
         signals=_signals(reader, run, config["effective_batch_size"], milestones),
         evals=tuple((step, {key: dict(scores[key])[step] for key in everywhere}) for step in milestones),
@@ -91,6 +91,11 @@ def _trial(reader: RunReader, run: TrackedRun, scores: Mapping[str, Series]) -> 
         seconds=max(0.0, (run.ended or run.began) - run.began),
         status="completed" if completed else "diverged",
     )
+
+
+def _name(run: TrackedRun) -> str:
+    """Return a trial's name without what its run's name says of its end."""
+    return run.name.removeprefix("★ ").split(" · ")[0]
 
 
 def _config(run: TrackedRun) -> dict[str, Any]:

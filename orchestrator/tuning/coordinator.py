@@ -87,6 +87,11 @@ class Coordinator:
         return self._books.trials
 
     @property
+    def compares(self) -> bool:
+        """Whether trials are stopped by comparison."""
+        return self.engine.policy.rungs.enabled and not self.engine.policy.record
+
+    @property
     def last_decision(self) -> Decision | None:
         """The latest decision on any of them."""
         return self._books.last_decision

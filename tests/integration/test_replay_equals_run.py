@@ -70,7 +70,9 @@ def recorded(folder: Path) -> RecordedSweep:
     return export_recorded(_run(folder, "recorded", "--record"))
 
 
-@pytest.mark.parametrize("forecast", [False, True], ids=["rungs", "forecast"])
+@pytest.mark.parametrize(
+    "forecast", [pytest.param(False, marks=pytest.mark.slow, id="rungs"), pytest.param(True, id="forecast")]
+)
 def test_replay_of_a_recorded_sweep_decides_as_the_real_run(
     folder: Path, recorded: RecordedSweep, forecast: bool
 ) -> None:

@@ -130,6 +130,7 @@ def test_sweep_gives_a_winner_stops_the_weak_and_tracks_everything(uninterrupted
     assert {"report.md", "curves-held-out.svg"} <= artifacts.keys()
 
 
+@pytest.mark.slow
 def test_two_slots_train_the_same_trials_to_the_same_scores(
     uninterrupted: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
@@ -170,6 +171,7 @@ def test_killed_driver_resumes_to_the_same_result(uninterrupted: tuple[dict[str,
     )
 
 
+@pytest.mark.slow
 def test_interrupt_saves_and_the_same_command_goes_on(
     uninterrupted: tuple[dict[str, Any], Path], tmp_path: Path
 ) -> None:
@@ -258,6 +260,7 @@ def server(tmp_path: Path, port: int) -> Iterator[TrackingServer]:
     running.stop()
 
 
+@pytest.mark.slow
 def test_tracking_server_may_go_away_and_come_back(
     uninterrupted: tuple[dict[str, Any], Path], server: TrackingServer, tmp_path: Path
 ) -> None:
