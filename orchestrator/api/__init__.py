@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from orchestrator.api.preflight import ValidationResult, validate_sweep
     from orchestrator.api.recommend import recommend_search_space, write_recommendation
     from orchestrator.api.record_export import export_recorded, past_recorded
+    from orchestrator.api.recorded_runs import tracked_recorded
     from orchestrator.api.report import write_report
     from orchestrator.api.reproduction import Reproduction, reproduce
     from orchestrator.api.rerun import RerunResult, rerun_trial
     from orchestrator.api.run import run_sweep
     from orchestrator.api.status import storage_status, sweep_status
     from orchestrator.api.sweep_history import read_sweep
-    from orchestrator.api.tracked_recorded import tracked_recorded
     from orchestrator.api.tracked_status import tracked_sweep, tracked_sweeps
     from orchestrator.api.ui import SweepUi, open_ui
     from orchestrator.api.watch import watch_sweep, watch_tracked
@@ -124,7 +124,7 @@ _HOMES = {
     "method_info": "orchestrator.spec.catalogue",
     "open_ui": "orchestrator.api.ui",
     "past_recorded": "orchestrator.api.record_export",
-    "tracked_recorded": "orchestrator.api.tracked_recorded",
+    "tracked_recorded": "orchestrator.api.recorded_runs",
     "plan_trials": "orchestrator.api.plan",
     "read_sweep": "orchestrator.api.sweep_history",
     "recommend_search_space": "orchestrator.api.recommend",

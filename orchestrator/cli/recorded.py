@@ -157,7 +157,7 @@ def fit_forecast(
 
         own = past_recorded(storage or Path(SweepSpec.model_fields["storage"].default), speaker(console))
     if tracking_uri is not None:
-        from orchestrator.api.tracked_recorded import tracked_recorded
+        from orchestrator.api.recorded_runs import tracked_recorded
 
         known = {sweep.name for sweep in own}
         own += [sweep for sweep in tracked_recorded(tracking_uri, speaker(console)) if sweep.name not in known]

@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import json
+import pkgutil
 from importlib.resources import files
 
 import pytest
@@ -49,3 +50,10 @@ def test_description_tells_what_a_caller_could_notice():
     def offered(name: str, *, count: int = 3, say=print) -> list[str]: ...
 
     assert describe(offered) == "(name: str, *, count: int = 3, say = print) -> list[str]"
+
+
+def test_no_module_bears_the_name_of_a_public_function():
+    """Once imported, a submodule is an attribute of its package, and would hide what the package loads lazily."""
+    for package in (orchestrator, orchestrator.api):
+        modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+        assert not modules & set(package.__all__)

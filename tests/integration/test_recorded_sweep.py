@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from orchestrator.api.record_export import past_recorded
-from orchestrator.api.tracked_recorded import tracked_recorded
+from orchestrator.api.recorded_runs import tracked_recorded
 from orchestrator.errors import TrackingError
 from orchestrator.simulation.files import read_recorded
 from orchestrator.simulation.recorded import RecordedSweep
