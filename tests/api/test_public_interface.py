@@ -9,6 +9,9 @@ from importlib.resources import files
 import pytest
 from public_interface import COMMAND, LISTED, describe, interface, written
 
+import orchestrator
+import orchestrator.api
+
 
 def lines(values):
     return json.dumps(values, indent=1, ensure_ascii=False).splitlines()
