@@ -185,7 +185,8 @@ class _Work:
     def score_base(self) -> ScoredModel:
         """Score the untouched base model."""
         found = self.session.base_evaluation
-        self._keep(LaterScores("", -1, 0, self.session.base_scores(), found.standard_errors, 0.0, self.sets))
+        later = LaterScores("", -1, 0, self.session.base_scores(), found.standard_errors, 0.0, self.sets)
+        append_scores(self.folder.later_scores, [later])
         return ScoredModel(
             "", "base model", 0, self.session.base_scores(), found.standard_errors, found.seconds, False, False
         )
@@ -207,18 +208,13 @@ class _Work:
         at = next(each for each in reversed(trial.milestones) if each.checkpoint)
         scores, errors = found.scores.values, found.scores.standard_errors
         result = trial.result
-        self._keep(LaterScores(result.trial_id, at.index, at.samples_seen, scores, errors, found.seconds, self.sets))
+        later = LaterScores(result.trial_id, at.index, at.samples_seen, scores, errors, found.seconds, self.sets)
+        append_scores(self.folder.later_scores, [later])
         tracked = self._track(result.trial_id, scores, at.samples_seen)
         self.say(f"{result.name}: {'known already' if found.cached else f'{found.seconds:.1f} s'}")
         return ScoredModel(
             result.trial_id, result.name, at.samples_seen, scores, errors, found.seconds, found.cached, tracked
         )
-
-    def _keep(self, found: LaterScores) -> None:
-        try:
-            append_scores(self.folder.later_scores, [found])
-        except OSError as error:
-            raise StorageError(str(self.folder.later_scores), rule=f"cannot be written: {error.strerror}") from error
 
     def _track(self, trial_id: str, scores: Mapping[str, float], samples_seen: int) -> bool:
         run_id = self.runs.run_ids.get(trial_id, "")

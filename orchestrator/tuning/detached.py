@@ -15,7 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.records import Outcome, TrialConfig
 from orchestrator.settings import TrialSetup
 from orchestrator.spec.sweep import Resources
@@ -152,11 +152,14 @@ class DetachedScoring:
             found: Found = ray.get(reference)
         except RayError as error:
             found = {"failure": f"its process was lost ({type(error).__name__})"}
-        if "failure" in found:
-            self._say(f"Detached scores of {name} are missing: {found['failure']} "
-                      f"(orchestrate evaluate {self._folder.root} computes them)")  # fmt: skip
-            return
-        self._write(entry, found)
+        if "failure" not in found:
+            try:
+                self._write(entry, found)
+                return
+            except StorageError as error:  # a full disk must not end the sweep for a score that can be had later
+                found = {"failure": str(error)}
+        self._say(f"Detached scores of {name} are missing: {found['failure']} "
+                  f"(orchestrate evaluate {self._folder.root} computes them)")  # fmt: skip
 
     def _write(self, entry: TrialEntry | None, found: Found) -> None:
         index, samples = (-1, 0) if entry is None else (entry.milestones - 1, entry.samples_seen)

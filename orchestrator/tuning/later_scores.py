@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import StorageError
+
 
 @dataclass(frozen=True)
 class LaterScores:
@@ -47,8 +49,15 @@ def append_scores(path: Path, found: Iterable[LaterScores]) -> None:
     """Append scores durably.
 
     Raises:
-        OSError: If the file cannot be written.
+        StorageError: If the file cannot be written.
     """
+    try:
+        _append(path, found)
+    except OSError as error:
+        raise StorageError(str(path), rule=f"cannot be written: {error.strerror}") from error
+
+
+def _append(path: Path, found: Iterable[LaterScores]) -> None:
     lines = "".join(json.dumps(_as_json(each)) + "\n" for each in found).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)

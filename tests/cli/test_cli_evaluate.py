@@ -14,7 +14,7 @@ import pytest
 from driverless import Driverless, config, tiny_spec, write_rows
 
 from orchestrator.api import evaluate, evaluate_sweep, read_sweep
-from orchestrator.errors import InputError
+from orchestrator.errors import InputError, StorageError
 from orchestrator.records import Outcome
 from orchestrator.training.evaluations import loss, multiple_choice
 from orchestrator.tuning import later_scores
@@ -174,6 +174,11 @@ def test_later_scores_survive_a_torn_line_and_many_writers(tmp_path: Path) -> No
     assert sorted(each.scores["a/b"] for each in found) == [*map(float, range(16)), 99.0]
     assert later_scores.latest(found, "t", 1)[0]["a/b"] == 99
     assert later_scores.latest(found, "t", 0) == ({}, {})
+
+
+def test_later_scores_that_cannot_be_written_are_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be written"):
+        append_scores(tmp_path, [LaterScores("t", 1, 32, {"a/b": 1.0}, {}, 1.0)])
 
 
 def test_perplexity_of_nothing_absurd_overflows_quietly() -> None:
