@@ -166,6 +166,9 @@ def resolve_options(method: str, options: Mapping[str, Any], where: str = "") ->
         if name in info.fixed_options:
             fixed = info.fixed_options[name]
             raise SpecError(where, f"{method}.{name}", value, f"this method fixes {name} to {fixed!r}", "leave it out")
+        if name not in info.options:
+            # A sweep file writes a method's learning rate among its options.
+            raise _unknown(info.options, name, value, f"{method}.{name}", where, ("learning_rate",))
         given[name] = _coerce(info.options, name, value, f"{method}.{name}", where)
     pair = EXCLUSIVE.get(method, ())
     if len([name for name in pair if given.get(name)]) > 1:
@@ -190,12 +193,18 @@ def method_summary_table() -> list[dict[str, str]]:
     ]
 
 
+def _unknown(
+    known: Mapping[str, OptionInfo], name: str, value: Any, path: str, where: str, beside: tuple[str, ...] = ()
+) -> SpecError:
+    mend = nearest(name, (*known, *beside)) or (
+        f"known options: {', '.join(sorted(known))}" if known else "it takes no options"
+    )
+    return SpecError(where, path, value, "there is no option of this name", mend)
+
+
 def _coerce(known: Mapping[str, OptionInfo], name: str, value: Any, path: str, where: str) -> Any:
     if name not in known:
-        mend = nearest(name, known) or (
-            f"known options: {', '.join(sorted(known))}" if known else "it takes no options"
-        )
-        raise SpecError(where, path, value, "there is no option of this name", mend)
+        raise _unknown(known, name, value, path, where)
     option = known[name]
     if "object" in option.kinds and isinstance(value, Mapping):
         return {key: _coerce(option.fields, key, item, f"{path}.{key}", where) for key, item in value.items()}

@@ -71,6 +71,7 @@ def test_learning_rate_range_is_a_factor_ten_either_side():
         ("llrd", {"decay": 0.0}, ["at least"]),
         ("freeze_lower", {"layers": 1, "share": 0.5}, ["only one of layers and share"]),
         ("full", {"r": 8}, ["it takes no options"]),
+        ("full", {"lerning_rate": 1e-3}, ["learning_rate"]),
     ],
 )
 def test_check_options_names_the_mistake(method, options, words):
