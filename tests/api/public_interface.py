@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orchestrator
+
 SNAPSHOT = Path(__file__).with_name("public_api.json")
+PACKAGE = Path(orchestrator.__file__).parent
 COMMAND = "python -m tests.api.public_interface"
 LISTED = ("orchestrator", "orchestrator.api", "orchestrator.integrations")
 """Modules whose ``__all__`` is the interface."""
@@ -104,8 +107,11 @@ def type_text(annotation: Any) -> str:
 
 
 def value_text(value: Any) -> str:
+    """Return a default as text that is the same on every machine: a file of the package is named from its root."""
     if isinstance(value, enum.Enum):
         return str(value)
+    if isinstance(value, Path) and value.is_relative_to(PACKAGE):
+        return f"<{value.relative_to(PACKAGE.parent).as_posix()}>"
     return value.__qualname__ if callable(value) and hasattr(value, "__qualname__") else repr(value)
 
 

@@ -5,9 +5,10 @@ import importlib
 import json
 import pkgutil
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
-from public_interface import COMMAND, LISTED, describe, interface, written
+from public_interface import COMMAND, LISTED, SNAPSHOT, describe, interface, written
 
 import orchestrator
 import orchestrator.api
@@ -53,6 +54,11 @@ def test_description_tells_what_a_caller_could_notice():
     def offered(name: str, *, count: int = 3, say=print) -> list[str]: ...
 
     assert describe(offered) == "(name: str, *, count: int = 3, say = print) -> list[str]"
+
+
+def test_record_names_no_place_of_this_machine():
+    assert str(Path.cwd()) not in SNAPSHOT.read_text(encoding="utf-8")
+    assert "PosixPath" not in SNAPSHOT.read_text(encoding="utf-8")
 
 
 def test_no_module_bears_the_name_of_a_public_function():
