@@ -89,11 +89,17 @@ def generate_greedy(
 
 
 def _batches(lengths: Sequence[int], settings: GreedySettings) -> list[list[int]]:
-    """Group rows by length, the longest first, each group within the token budget."""
+    """Group rows by length, the longest first, each group within the token budget.
+
+    Rows that the model's limit leaves less room than the longest answer share a batch only with rows of their length,
+    so that no answer is cut shorter by a longer prompt beside it.
+    """
     batches: list[list[int]] = []
     longest = 0
+    limit = settings.length_limit
     for row in np.argsort(-np.asarray(lengths), kind="stable").tolist():
-        if not batches or (len(batches[-1]) + 1) * longest > settings.token_budget:
+        cut = limit is not None and longest > limit and lengths[row] + settings.max_new_tokens < longest
+        if not batches or cut or (len(batches[-1]) + 1) * longest > settings.token_budget:
             batches.append([])
             longest = lengths[row] + settings.max_new_tokens
         batches[-1].append(row)

@@ -127,6 +127,17 @@ class Subject:
             greedy[rows] = np.bincount(places, weights=~likeliest, minlength=len(rows)) == 0
         return sums, counts, greedy
 
+    def likeliest_tokens(self, data: TokenisedData) -> list[NDArray[np.int64]]:
+        """Return the likeliest token in the place of each answer token of each row, given the row's tokens before it."""
+        found = [np.zeros(0, dtype=np.int64)] * len(data)
+        for rows in split_by_tokens(data.lengths, _batch_tokens(self.model, self.device)):
+            places, logits, _ = self._answer_logits(data, rows.tolist())
+            tokens = logits.argmax(dim=-1).cpu().numpy()
+            ends = np.cumsum(np.bincount(places, minlength=len(rows)))
+            for row, part in zip(rows.tolist(), np.split(tokens, ends[:-1]), strict=True):
+                found[row] = part
+        return found
+
     def answers(self, prompts: Sequence[Ids], max_new_tokens: int, stop_texts: Sequence[str] = ()) -> list[list[int]]:
         """Return the greedy answer to each prompt as token ids, without the token that ends it.
 

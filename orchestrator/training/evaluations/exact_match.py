@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from orchestrator.errors import DataError
 from orchestrator.settings import EvaluationSet
 from orchestrator.training.evaluations.base import Scorer, SetScores, SetSources, Subject, share_with_error
+from orchestrator.training.evaluations.following import Followed, appends, followed_answers, may_become
 from orchestrator.training.prepare import PreparedSet
 from orchestrator.training.token_rows import Ids, Mask
 
@@ -34,18 +36,30 @@ class ExactMatchScorer(Scorer):
 
     def score(self, entry: PreparedSet, subject: Subject) -> SetScores:
         """See `Scorer.score`."""
-        prompts, references = questions(entry, subject)
-        answers = subject.answers(prompts, entry.settings.max_new_tokens)
-        given = [comparable(subject.text(answer), entry.settings.extract) for answer in answers]
+        pairs, extract = split_answers(entry), entry.settings.extract
+        references = [comparable(subject.text(reference), extract) for _, reference in pairs]
+        given = [comparable(text, extract) for text in _greedy_texts(entry, pairs, references, subject)]
         hits = [answer is not None and answer == wanted for answer, wanted in zip(given, references, strict=True)]
         return SetScores({"exact_match": share_with_error(hits)})
 
 
-def questions(entry: PreparedSet, subject: Subject) -> tuple[list[Ids], list[str | None]]:
-    """Return the prompt tokens and the comparable reference of each row: the last learned turn and all before it."""
-    pairs = split_answers(entry)
-    extract = entry.settings.extract
-    return [prompt for prompt, _ in pairs], [comparable(subject.text(answer), extract) for _, answer in pairs]
+def _greedy_texts(
+    entry: PreparedSet, pairs: Sequence[tuple[Ids, list[int]]], references: Sequence[str | None], subject: Subject
+) -> list[str]:
+    """Return the greedy answer to each row; of one that can no longer equal its reference, perhaps only the beginning."""
+    # A rule may find the right answer on any path, so where there is one the reference's path tells nothing.
+    direct = not entry.settings.extract and appends(subject.tokens.tokenizer)
+    known = followed_answers(entry, pairs, subject) if direct else [Followed([], over=False)] * len(pairs)
+    texts = [subject.text(tokens) for tokens, _ in known]
+    going_on = [
+        row
+        for row, (text, reference) in enumerate(zip(texts, references, strict=True))
+        if not known[row].over and (not direct or may_become(text, reference or ""))
+    ]
+    answers = subject.answers([pairs[row][0] for row in going_on], entry.settings.max_new_tokens)
+    for row, answer in zip(going_on, answers, strict=True):
+        texts[row] = subject.text(answer)
+    return texts
 
 
 def split_answers(entry: PreparedSet) -> list[tuple[Ids, list[int]]]:
