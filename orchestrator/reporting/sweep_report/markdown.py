@@ -22,8 +22,10 @@ from orchestrator.reporting.sweep_report.blocks import (
     Table,
 )
 
-_MARKS = re.compile(r"([\\`*_\[\]|~$])")
-_BLOCK_START = re.compile(r"^(\d*)([-+#=.)])")
+_MARKS = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")
+"""What has a meaning inside a line; an underscore between two letters or figures has none."""
+_BLOCK_START = re.compile(r"^(\d*)([-+#=.)])(?=[\s#=-]|$)")
+"""What begins a list, a heading, or a line under one; in front of a word or figure it is a sign or a point."""
 
 
 def report_markdown(report: Report, pictures: str = "plots") -> str:
