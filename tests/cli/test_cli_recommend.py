@@ -22,6 +22,12 @@ from orchestrator.tracking.tracker import SweepInfo, SweepOutcome, TrialInfo
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 
 
+@pytest.fixture(autouse=True)
+def folder_without_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past sweeps are looked for in ``runs``, where a working copy that was used has some."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     return write_rows(tmp_path / "rows.jsonl")
