@@ -1,4 +1,4 @@
-"""``record-export``: from the storage folder of a finished ``run --record`` to a `RecordedSweep`."""
+"""``record-export``: from the storage folder of a finished sweep that stopped nothing to a `RecordedSweep`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from orchestrator.tuning.journal import Record, read_journal
 from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.reports import read_report
 
+_STOPPERS = ("forecast", "rungs", "early_dynamics")
 _ENDED = (TrialState.COMPLETED, TrialState.DIVERGED)
 
 
@@ -54,8 +55,9 @@ def export_recorded(folder: SweepFolder, say: Say = silent) -> RecordedSweep:
         say: Is told how many trials were left out.
 
     Raises:
-        StorageError: If there is no such sweep, it was not run with ``--record`` or is not complete, fewer than
-            two of its trials ended, or a report is missing or damaged.
+        StorageError: If there is no such sweep, its rules could stop weak trials (``--record`` and a sweep file that
+            turns them off keep them from it), it is not complete, fewer than two of its trials ended, or a report
+            is missing or damaged.
     """
     records = read_journal(folder.journal)
     courses = _courses(records)
@@ -74,7 +76,7 @@ def export_recorded(folder: SweepFolder, say: Say = silent) -> RecordedSweep:
 
 
 def past_recorded(storage: Path, say: Say = silent) -> list[RecordedSweep]:
-    """Return every sweep of a storage that was run with ``--record`` and is complete, by name.
+    """Return every complete sweep of a storage in which no rule could stop a weak trial, by name.
 
     Args:
         storage: Storage folder.
@@ -87,7 +89,7 @@ def past_recorded(storage: Path, say: Say = silent) -> list[RecordedSweep]:
     for journal in sorted(storage.glob("*/journal.jsonl")):
         folder = SweepFolder(storage, journal.parent.name)
         first = next((record for record in read_journal(journal) if record["kind"] == "sweep"), None)
-        if first is None or not first["content"]["record"]:
+        if first is None or not _trains_all(first["content"]):
             continue
         try:
             found.append(export_recorded(folder))
@@ -96,7 +98,7 @@ def past_recorded(storage: Path, say: Say = silent) -> list[RecordedSweep]:
             continue
         say(f"Learns from {folder.name}, {len(found[-1].trials)} trials.")
     if not found:
-        raise StorageError(str(storage), rule="no complete sweep of this storage was run with --record",
+        raise StorageError(str(storage), rule="no complete sweep of this storage trained every trial to its end",
                            mend="record one with: orchestrate run FILE --record, or leave --past out")  # fmt: skip
     return found
 
@@ -120,9 +122,15 @@ def _check_recorded(folder: SweepFolder, records: list[Record]) -> None:
     first = next((record for record in records if record["kind"] == "sweep"), None)
     if first is None:
         raise _refusal(folder, "there is no sweep in this folder", "check the name and --storage")
-    if not first["content"]["record"]:
+    if not _trains_all(first["content"]):
         raise _refusal(folder, "this sweep was not run with --record, so its weak trials were stopped",
                        f"record one with: orchestrate run FILE --record --set name={folder.name}-recorded")  # fmt: skip
+
+
+def _trains_all(content: Mapping[str, Any]) -> bool:
+    """Whether a sweep's rules let every trial train to its end, or until it diverges."""
+    rules = content.get("stopping", {})
+    return bool(content["record"]) or not any(rules.get(name, {"enabled": True})["enabled"] for name in _STOPPERS)
 
 
 def _check_complete(folder: SweepFolder, records: list[Record], courses: list[_Course]) -> None:

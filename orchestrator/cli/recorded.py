@@ -27,7 +27,7 @@ def record_export(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a sweep that was run with --record as a file of recorded trials."""
+    """Write a sweep that stopped nothing (run with --record, or with its rules off) as a file of recorded trials."""
     from orchestrator.tuning.layout import find_sweep
 
     folder = find_sweep(sweep, storage_or_default(storage))
@@ -129,7 +129,7 @@ def fit_forecast(
     ],
     past: Annotated[
         bool,
-        typer.Option("--past", help="Learn from every complete sweep in the storage that was run with --record, too."),
+        typer.Option("--past", help="Learn from every complete sweep in the storage that stopped nothing, too."),
     ] = False,
     tracking_uri: Annotated[
         str | None,

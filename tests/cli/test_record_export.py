@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from orchestrator import export_recorded
+from orchestrator.api import past_recorded
 from orchestrator.errors import StorageError
 from orchestrator.records import Action, Decision, Milestone, TrainingSignal, TrialConfig, TrialState
 from orchestrator.simulation.files import read_recorded
@@ -27,10 +28,19 @@ LEVELS = (16, 32)
 class Recording:
     """Writes a sweep's storage as driver and workers do, without training."""
 
-    def __init__(self, storage: Path, name: str = "rec", record: bool = True, planned: int = 3) -> None:
+    def __init__(
+        self,
+        storage: Path,
+        name: str = "rec",
+        record: bool = True,
+        planned: int = 3,
+        stopping: Sequence[str] = ("rungs",),
+    ) -> None:
         self.folder = SweepFolder(storage, name)
         self.journal = Journal(self.folder.journal)
-        self.journal.append(("sweep", {"content": {"record": record}, "plan": {"trials": planned}}))
+        rules = {rule: {"enabled": rule in stopping} for rule in ("forecast", "rungs", "early_dynamics", "divergence")}
+        content = {"record": record, "stopping": rules}
+        self.journal.append(("sweep", {"content": content, "plan": {"trials": planned}}))
 
     def trial(self, name: str, batch: int, *states: TrialState) -> None:
         config = TrialConfig("lora", batch, 1e-3, LEVELS[-1])
@@ -74,8 +84,10 @@ class Recording:
 WHOLE = (TrialState.RUNNING, TrialState.COMPLETED)
 
 
-def complete(storage: Path, name: str = "rec", record: bool = True) -> SweepFolder:
-    recording = Recording(storage, name, record)
+def complete(
+    storage: Path, name: str = "rec", record: bool = True, stopping: Sequence[str] = ("rungs",)
+) -> SweepFolder:
+    recording = Recording(storage, name, record, stopping=stopping)
     recording.trial("a", 8, *WHOLE)
     recording.trial("b", 16, *WHOLE)
     recording.trial("c", 8, TrialState.RUNNING, TrialState.DIVERGED)
@@ -128,6 +140,18 @@ def test_sweep_that_stopped_trials_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="was not run with --record") as caught:
         export_recorded(complete(tmp_path, record=False))
     assert "--record" in caught.value.mend
+
+
+@pytest.mark.parametrize("rule", ["forecast", "rungs", "early_dynamics"])
+def test_sweep_of_which_any_rule_may_stop_trials_is_refused(tmp_path: Path, rule: str) -> None:
+    with pytest.raises(StorageError, match="weak trials were stopped"):
+        export_recorded(complete(tmp_path, record=False, stopping=(rule,)))
+
+
+def test_sweep_with_its_rules_off_is_as_good_as_a_recorded_one(tmp_path: Path) -> None:
+    folder = complete(tmp_path, record=False, stopping=("divergence",))
+    assert len(export_recorded(folder).trials) == 3
+    assert [sweep.name for sweep in past_recorded(tmp_path)] == ["rec"]
 
 
 @pytest.mark.parametrize(
