@@ -16,6 +16,7 @@ from orchestrator.reporting.findings.figures import published
 from orchestrator.reporting.findings.outcome import not_tested, without_verdict
 from orchestrator.reporting.findings.registration import Finding, registration, registration_digest
 from orchestrator.reporting.findings.runs import Runs
+from orchestrator.reporting.findings.wording import effect_text, interval_text, rate_text
 from orchestrator.reporting.sweep_report.blocks import Chart, Details, Gallery
 from orchestrator.reporting.sweep_report.markdown import report_markdown
 from orchestrator.reporting.sweep_report.page import report_page
@@ -70,7 +71,7 @@ def test_markdown_and_page_name_every_primary_effect_with_its_interval(facts):
         assert outcome.finding.statement in page
         for each in outcome.primary:
             assert each.comparison.says in markdown
-            assert f"{each.effect.low:.3g}".lstrip("-") in markdown.replace("\\", "")
+            assert f"{effect_text(each)}** ({interval_text(each)}), n = {each.effect.n}" in markdown.replace("\\", "")
     assert facts.digest in markdown
 
 
@@ -140,3 +141,32 @@ def test_a_reproduced_finding_names_the_secondary_comparisons_that_speak_against
     first = markdown.partition("## F1")[2].partition("## F2")[0]
     assert "Against it speaks" in first
     assert "checkpoint and rate chosen on validation" in first.partition("Against it speaks")[2].partition("\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "minimum", "words"),
+    [
+        (0.0247, -0.00626, 0.0557, 0.03, ("+0.025", "\u22120.006 to 0.056")),
+        (-0.6, -0.818, -0.0239, 0.4, ("\u22120.60", "\u22120.82 to \u22120.02")),
+        (-0.0001, -0.0004, 0.00049, 0.03, ("0.000", "0.000 to 0.000")),
+        (1234.5, 1000.0, 1500.0, 20.0, ("+1,234", "1,000 to 1,500")),
+        (0.012345, 0.0, 0.02, 0.0, ("+0.0123", "0 to 0.02")),
+    ],
+)
+def test_an_effect_is_told_no_finer_than_what_matters(facts, value, low, high, minimum, words):
+    some = facts.outcomes[0].primary[0]
+    each = replace(some, effect=replace(some.effect, value=value, low=low, high=high), minimum=minimum)
+    assert (effect_text(each), interval_text(each)) == words
+
+
+@pytest.mark.parametrize(("rate", "words"), [(2e-5, "2e-5"), (1e-4, "1e-4"), (0.0015, "1.5e-3"), (1.0, "1e0")])
+def test_learning_rates_are_written_as_papers_do(rate, words):
+    assert rate_text(rate) == words
+
+
+def test_a_legend_fades_only_charts_that_show_what_is_picked(facts):
+    for chart in compose_findings(facts).charts():
+        told = json.dumps(chart.spec)
+        groups = {row["group"] for row in chart.spec["data"]["values"]}
+        assert all(json.dumps(json.dumps(group))[1:-1] in told for group in groups), chart.name
+        assert "indexof" in told

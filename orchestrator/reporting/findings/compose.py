@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.reporting.findings.facts import FindingsFacts
 from orchestrator.reporting.findings.outcome import FindingOutcome
 from orchestrator.reporting.findings.pages import finding_section
+from orchestrator.reporting.findings.wording import effect_text, interval_text, rate_text
 from orchestrator.reporting.sweep_report.blocks import (
     Block,
     Bullets,
@@ -22,7 +23,7 @@ from orchestrator.reporting.sweep_report.blocks import (
     warning,
 )
 from orchestrator.reporting.sweep_report.facts import counted, moment
-from orchestrator.reporting.text import duration, number, percent
+from orchestrator.reporting.text import duration, percent
 
 
 def compose_findings(facts: FindingsFacts) -> Report:
@@ -55,14 +56,15 @@ def _headline(facts: FindingsFacts) -> list[Sentence]:
 
 def _verdicts(facts: FindingsFacts) -> Section:
     columns = [
-        Column("finding"), Column("the paper says", wide=True), Column("verdict"), Column("primary effects", wide=True),
+        Column("finding"), Column("the paper says", wide=True), Column("verdict", strong=True), Column("primary effects", wide=True),
         Column("seeds", True),
     ]  # fmt: skip
     rows = [_row(outcome) for outcome in facts.outcomes]
     blocks: list[Block] = [Table(columns, rows), *(warning(text) for text in facts.notes)]
     blocks.append(note(
         "A verdict holds for this base, data and target and no further. Undecided means that the trials allow both; "
-        "each page says what number would decide. More is as claimed: a positive effect speaks for the paper."
+        "each finding below says what number would decide. A positive effect speaks for the paper; its 95 % interval stands "
+        "in brackets."
     ))  # fmt: skip
     return Section("verdicts", "Verdicts", blocks)
 
@@ -70,7 +72,7 @@ def _verdicts(facts: FindingsFacts) -> Section:
 def _row(outcome: FindingOutcome) -> list[str]:
     finding = outcome.finding
     told = "; ".join(
-        f"{each.comparison.says}: {number(each.effect.value, 3)} ({number(each.effect.low, 3)} to {number(each.effect.high, 3)})"
+        f"{each.comparison.says}: {effect_text(each)} ({interval_text(each)})"
         for each in outcome.primary if each.effect.known
     )  # fmt: skip
     name = f"{finding.id} {finding.title}"
@@ -88,7 +90,7 @@ def _basis(facts: FindingsFacts) -> Section:
         for sweep in facts.sweeps
     ]  # fmt: skip
     items: list[Sentence] = [
-        (Strong("Baseline learning rate: "), f"{facts.baseline:g}, which stands for the paper's 2e-5; {facts.baseline_from}."),
+        (Strong("Baseline learning rate: "), f"{rate_text(facts.baseline)}, which stands for the paper's 2e-5; {facts.baseline_from}."),
         (Strong("Registration: "), f"digest {facts.digest} of the findings and designs in the package."),
         (Strong("To go on, or to do it again: "), Mono(facts.command)),
         (Strong("Scoring: "), f"{percent(facts.evaluation_share)} of the trials' time."),

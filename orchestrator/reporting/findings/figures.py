@@ -19,6 +19,7 @@ from orchestrator.reporting.findings.plots import Dot, Step, curves_chart, dots_
 from orchestrator.reporting.findings.registration import Target, registration
 from orchestrator.reporting.findings.runs import Arm, Run, Runs
 from orchestrator.reporting.findings.selection import best_rate, chosen_samples, final, peak
+from orchestrator.reporting.findings.wording import rate_text
 from orchestrator.reporting.sweep_report.blocks import Chart
 from orchestrator.reporting.sweep_report.thinning import thin
 
@@ -88,7 +89,7 @@ def _batches(runs: Runs, target: Target) -> list[Chart]:
         arms = runs.arms("grid", lambda arm, b=batch: arm.batch == b)  # type: ignore[misc]
         best = best_rate(runs, arms, target, seeds)
         dots.append(_dot(f"{batch:,}", "here", [final(run, target) for run in _of(runs, best)], target))
-        steps += _mean_curve(_of(runs, best), f"batch {batch:,}, rate {best.rate:g}", target)
+        steps += _mean_curve(_of(runs, best), f"batch {batch:,}, rate {rate_text(best.rate)}", target)
     return [
         dots_chart("F1-here-1", "Here: final score by batch", "effective batch size (the paper's)", title_of(target),
                    _dots(dots), "Final score of each batch at its own best rate, mean over seeds with 95 % interval."),
@@ -104,7 +105,7 @@ def _early(runs: Runs, target: Target) -> list[Chart]:
     norm: list[Step] = []
     signals: list[Step] = []
     for arm in arms:
-        series = f"rate {arm.rate:g}"
+        series = f"rate {rate_text(arm.rate)}"
         for run in _of(runs, arm):
             norm.append(Step(-grid.signal("grad_norm")(run), shown(final(run, target), target), series))
         first = _of(runs, arm)[0]
@@ -160,7 +161,7 @@ def _strategies(runs: Runs, target: Target) -> list[Chart]:
         f"{arm.strategy} {np.mean([chosen_samples(run, target) for run in _of(runs, arm)]):,.0f}" for arm in arms
     )
     return [
-        dots_chart("F5-here-1", "Here: stacked and phased, best checkpoint", "score", "exact match or loss", _dots(dots),
+        dots_chart("F5-here-1", "Here: stacked and phased, best checkpoint", "score", "exact match" if "knowledge" in names else title_of(target), _dots(dots),
                    "Best checkpoint on the test, mean over seeds with 95 % interval."),
         curves_chart("F5-here-2", f"Here: over samples (to the peak: {samples})", "samples seen", title_of(target), steps,
                      "Score over samples seen, mean over seeds."),
@@ -178,7 +179,7 @@ def _recipes(runs: Runs, target: Target) -> list[Chart]:
     ]  # fmt: skip
     steps = [step for label, arm in named for step in _mean_curve(_of(runs, arm), label, target)]
     return [
-        dots_chart("F6-here-1", "Here: as the paper compares (best checkpoint, unequal samples)", "score", "exact match or loss",
+        dots_chart("F6-here-1", "Here: as the paper compares (best checkpoint, unequal samples)", "score", "exact match" if "knowledge" in names else title_of(target),
                    _dots(dots), "Best checkpoint on the test, mean over seeds with 95 % interval."),
         curves_chart("F6-here-2", "Here: at equal samples", "samples seen", title_of(target), steps, "Score over samples seen, mean over seeds."),
     ]  # fmt: skip

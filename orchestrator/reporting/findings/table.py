@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.reporting.findings.facts import FindingsFacts
-from orchestrator.reporting.text import number
+from orchestrator.reporting.findings.wording import effect_text, interval_text
 
 _STYLE = {"reproduced": "green", "not reproduced": "red", "undecided": "yellow"}
 
@@ -24,10 +24,9 @@ def print_findings(facts: FindingsFacts, console: Console) -> None:
             table.add_row(name, verdict, outcome.why, "", "", "", "", style=style)
         for each in outcome.primary:
             effect = each.effect
-            interval = f"{number(effect.low, 3)} to {number(effect.high, 3)}" if effect.known else "none"
             needed = "" if each.verdict != "undecided" else str(each.needed or "not feasible")
             shown = each.verdict if outcome.verdict is not None else verdict
-            table.add_row(name, shown, each.comparison.says, number(effect.value, 3), interval, str(effect.n), needed,
+            table.add_row(name, shown, each.comparison.says, effect_text(each), interval_text(each), str(effect.n), needed,
                           style=_STYLE.get(shown, "dim"))  # fmt: skip
             name = ""
     console.print(table)

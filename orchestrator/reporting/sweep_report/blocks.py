@@ -62,11 +62,12 @@ class Figures:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; ``wide`` columns hold sentences and may wrap."""
+    """A column of a table; ``wide`` columns hold sentences and may wrap, cells of ``strong`` ones stand out."""
 
     title: str
     numeric: bool = False
     wide: bool = False
+    strong: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from orchestrator.reporting.sweep_report.blocks import (
 
 _MARKS = re.compile(r"([\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_]))")
 """What has a meaning inside a line; an underscore between two letters or figures has none."""
-_BLOCK_START = re.compile(r"^(\d*)([-+#=.)])(?=[\s#=-]|$)")
+_BLOCK_START = re.compile(r"^(\d+(?=[.)])|(?=[-+#=]))([-+#=.)])(?=[\s#=-]|$)")
 """What begins a list, a heading, or a line under one; in front of a word or figure it is a sign or a point."""
 
 
@@ -111,7 +111,10 @@ def _table(block: Table) -> Iterator[str]:
     yield f"| {' | '.join(escaped(column.title) for column in block.columns)} |"
     yield "|" + "|".join("---:" if column.numeric else "---" for column in block.columns) + "|"
     for place, row in enumerate(block.rows):
-        yield f"| {' | '.join(_cell(cell, place in block.strong) for cell in row)} |"
+        cells = [
+            _cell(cell, place in block.strong or column.strong) for column, cell in zip(block.columns, row, strict=True)
+        ]
+        yield f"| {' | '.join(cells)} |"
     yield ""
 
 
