@@ -93,8 +93,10 @@ class SweepInterruptedError(OrchestratorError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the closest known word, or an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else ""
+    close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+    # Letters that changed places are the likeliest slip: 'lroa' means 'lora', not 'road'.
+    swapped = [each for each in close if sorted(each) == sorted(word)]
+    return f"did you mean '{(swapped or close)[0]}'?" if close else ""
 
 
 def _sentence(text: str) -> str:

@@ -67,8 +67,9 @@ class EvaluationSet:
     max_new_tokens: int = field(
         default=32, metadata=about("Longest generated answer (exact_match, instructions, judge).", ge=1)
     )
-    when: Literal["milestones", "end"] = field(
-        default="milestones", metadata=about("Evaluate at every milestone, or only at the end.")
+    when: Literal["milestones", "end"] | None = field(
+        default=None,
+        metadata=about("Evaluate at every milestone, or only at the end; default: milestones, of a detached set end."),
     )
     too_long: Literal["error", "drop", "truncate"] | None = field(
         default=None,
@@ -80,8 +81,8 @@ class EvaluationSet:
     detached: bool = field(
         default=False,
         metadata=about(
-            "Score each trial once, after its end, in a process beside the trials that holds no slot (`resources.detached_cpu`, "
-            "`detached_gpu`). Its metrics cannot be judged by."
+            "Score checkpoints in a process beside the trials that holds no slot (`resources.detached_cpu`, `detached_gpu`): each "
+            "trial once, after its end, or with `when: milestones` the checkpoint of every milestone. Its metrics cannot be judged by."
         ),
     )
     perplexity: bool = field(
@@ -132,3 +133,8 @@ class EvaluationSet:
         default="error", metadata=about("instructions: rows with rules that this machine cannot check.")
     )
     judge: JudgeSettings | None = field(default=None, metadata=about("judge: who judges, and how."))
+
+    def __post_init__(self) -> None:
+        if self.when is None:
+            # Detached sets could once be scored at the end alone, and files that say nothing of it keep that meaning.
+            object.__setattr__(self, "when", "end" if self.detached else "milestones")

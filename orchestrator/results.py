@@ -176,7 +176,7 @@ class SweepResult:
     the best trial of the recipe that ``verdict`` recommends. ``audit`` is None where the sweep does not audit,
     ``verdict`` where candidates are not repeated. ``report`` is the page that the run wrote; empty where there is none.
     ``beside_seconds`` went into scores beside or after the training (``orchestrate evaluate``): they took no slot and are not
-    part of ``evaluation_seconds``.
+    part of ``evaluation_seconds``. ``unscored`` milestones were left out by detached evaluation sets.
     """
 
     name: str
@@ -204,6 +204,7 @@ class SweepResult:
     verdict: WinnerVerdict | None = None
     report: str = ""
     beside_seconds: float = 0.0
+    unscored: int = 0
 
     @property
     def utilisation(self) -> float:

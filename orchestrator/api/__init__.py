@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from orchestrator.api.compare import Comparison, compare_sweeps
     from orchestrator.api.control import clone_trial, resume_trial, stop_trial
     from orchestrator.api.doctor import Diagnosis, Finding, examine_machine
-    from orchestrator.api.evaluate import EvaluationResult, ScoredModel, evaluate_sweep
+    from orchestrator.api.evaluate import EvaluationResult, evaluate_sweep
+    from orchestrator.api.evaluate_models import ScoredModel
     from orchestrator.api.export import ExportResult, export_trial
     from orchestrator.api.extend import extend_sweep
     from orchestrator.api.extend_request import ExtendRequest
@@ -105,7 +106,7 @@ _HOMES = {
     "PlanResult": "orchestrator.api.plan",
     "Reproduction": "orchestrator.api.reproduction",
     "RerunResult": "orchestrator.api.rerun",
-    "ScoredModel": "orchestrator.api.evaluate",
+    "ScoredModel": "orchestrator.api.evaluate_models",
     "SweepUi": "orchestrator.api.ui",
     "TrialPlan": "orchestrator.api.plan",
     "ValidationResult": "orchestrator.api.preflight",

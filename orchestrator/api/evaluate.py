@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.api.evaluate_choice import check_built_in, check_follow, chosen_sets, chosen_trials
-from orchestrator.api.export_choice import find_checkpoint
-from orchestrator.api.journal_state import JournalState, read_state
-from orchestrator.api.places import Sweep, rebased_setup, sweep_folder
-from orchestrator.api.preflight import Say, silent
-from orchestrator.api.relocation import Whereabouts
-from orchestrator.api.sweep_history import read_sweep
+from orchestrator.api.evaluate_follow import ended_so_far, ended_trials
+from orchestrator.api.evaluate_models import ModelScoring, ScoredModel
+from orchestrator.api.evaluate_session import LazySession, setup_of
+from orchestrator.api.journal_state import read_state
+from orchestrator.api.places import Sweep, sweep_folder
+from orchestrator.api.saying import Say, silent
+from orchestrator.api.sweep_history import history_of
 from orchestrator.api.tracked import TrackedRuns, find_runs
-from orchestrator.errors import CheckpointError, OrchestratorError, StorageError
-from orchestrator.results import TrialHistory
+from orchestrator.errors import CheckpointError, StorageError
 from orchestrator.settings import EvaluationSet
-from orchestrator.tracking.late_scores import log_late_scores, store_is_there
-from orchestrator.tuning.later_scores import LaterScores, append_scores
-from orchestrator.tuning.layout import SweepFolder
-
-if TYPE_CHECKING:
-    from orchestrator.training.session import TrainingSession
-
-_ATTEMPTS = 3
-FOLLOW_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class ScoredModel:
-    """Scores of one checkpoint, or of the base model (``trial_id`` empty).
-
-    ``cached`` says that no score had to be computed, ``tracked`` that MLflow holds them as metrics of the trial's run.
-    """
-
-    trial_id: str
-    name: str
-    samples_seen: int
-    scores: Mapping[str, float]
-    standard_errors: Mapping[str, float]
-    seconds: float
-    cached: bool
-    tracked: bool
+from orchestrator.tracking.late_scores import store_is_there
+from orchestrator.training.known_scores import KnownScores
 
 
 @dataclass(frozen=True)
@@ -105,124 +80,30 @@ def evaluate_sweep(
     folder = sweep_folder(sweep, storage)
     state = read_state(folder)
     check_built_in(state)
-    history = read_sweep(folder)
     asked = chosen_sets(state, sets, tasks, limit, num_fewshot)
-    models = [] if follow else chosen_trials(history, trials, best, every)
     if follow:
         check_follow(trials, best)
+    models = ended_so_far(state) if follow else chosen_trials(history_of(state), trials, best, every)
     runs = find_runs(state)
-    tracked = store_is_there(runs.uri)
-    session = _open(state, asked, own=sets is None and not tasks, device=device, threads=threads)
-    say("Reading model and data ...")
-    _check(session)
-    work = _Work(folder, state, session, runs if tracked else TrackedRuns(), tuple(asdict(each) for each in asked), say)
+    tracked = runs if store_is_there(runs.uri) else TrackedRuns()
+    setup = setup_of(state, asked, own=sets is None and not tasks)
+    session = LazySession(setup, folder.cache, device, threads, say)
+    work = ModelScoring(
+        folder, session, KnownScores(setup, folder.cache, device), tracked, tuple(map(asdict, asked)), say
+    )
+    if not follow:
+        work.check_checkpoints(models)
+    if (follow and state.status == "running") or not work.all_known(models, base):
+        session.open()
     made = [work.score_base()] if base else []
     skipped: dict[str, str] = {}
-    for trial in _ended(folder) if follow else models:
+    for trial in ended_trials(folder) if follow else models:
         try:
             made.append(work.score(trial))
         except (StorageError, CheckpointError) as error:
-            if trials and len(models) == 1:
+            if len(models) == 1 and not follow:
                 raise
             skipped[trial.result.name] = str(error)
             say(f"{trial.result.name}: {error}")
     seconds = sum(each.seconds for each in made)
     return EvaluationResult(folder.name, tuple(entry.name for entry in asked), tuple(made), skipped, seconds)
-
-
-def _ended(folder: SweepFolder) -> Iterator[TrialHistory]:
-    """Yield each trial once it has ended, until the sweep has; of one that was trained on, the later checkpoint, too."""
-    told: set[tuple[str, int]] = set()
-    while True:
-        # Before the trials are read: one that ends in between is found in the next round.
-        running = read_state(folder).status == "running"
-        ended = [
-            trial
-            for trial in read_sweep(folder).trials
-            if trial.result.outcome.is_final and any(each.checkpoint for each in trial.milestones)
-        ]
-        due = [trial for trial in ended if (trial.result.trial_id, len(trial.milestones)) not in told]
-        told |= {(trial.result.trial_id, len(trial.milestones)) for trial in due}
-        yield from due
-        if not due:
-            if not running:
-                return
-            time.sleep(FOLLOW_SECONDS)
-
-
-def _open(
-    state: JournalState, asked: Sequence[EvaluationSet], own: bool, device: str, threads: int | None
-) -> TrainingSession:
-    """Return a session that has the asked sets; paths of the sweep's own lead from where it was run."""
-    # Not at the top: torch and transformers take seconds, and wrong input is to be told at once.
-    from orchestrator.training.session import TrainingSession
-
-    placed = rebased_setup(
-        replace(state.spec.trial_setup, evaluation=tuple(asked) if own else ()), Whereabouts.of(state)
-    )
-    setup = placed if own else replace(placed, evaluation=tuple(asked))
-    return TrainingSession(setup, state.folder.cache, device=device, threads=threads)
-
-
-def _check(session: TrainingSession) -> None:
-    from orchestrator.training import evaluations
-
-    for entry in session.parts.sets:
-        evaluations.check(entry)
-
-
-@dataclass(frozen=True)
-class _Work:
-    """Scores models and writes down what comes of it, one by one, so that nothing is lost when it is cut off."""
-
-    folder: SweepFolder
-    state: JournalState
-    session: TrainingSession
-    runs: TrackedRuns
-    sets: tuple[Mapping[str, Any], ...]
-    say: Say
-
-    def score_base(self) -> ScoredModel:
-        """Score the untouched base model."""
-        found = self.session.base_evaluation
-        later = LaterScores("", -1, 0, self.session.base_scores(), found.standard_errors, 0.0, self.sets)
-        append_scores(self.folder.later_scores, [later])
-        return ScoredModel(
-            "", "base model", 0, self.session.base_scores(), found.standard_errors, found.seconds, False, False
-        )
-
-    def score(self, trial: TrialHistory) -> ScoredModel:
-        """Score the latest checkpoint of a trial; one that is replaced meanwhile by a newer one is looked for again."""
-        from orchestrator.training.scoring import score_checkpoint
-
-        for attempt in range(_ATTEMPTS):
-            place = find_checkpoint(self.folder, trial)
-            try:
-                found = score_checkpoint(self.session, trial.result.config, place)
-                break
-            except CheckpointError:
-                newer = read_sweep(self.folder).trial(trial.result.trial_id)
-                if attempt == _ATTEMPTS - 1 or len(newer.milestones) == len(trial.milestones):
-                    raise
-                trial = newer
-        at = next(each for each in reversed(trial.milestones) if each.checkpoint)
-        scores, errors = found.scores.values, found.scores.standard_errors
-        result = trial.result
-        later = LaterScores(result.trial_id, at.index, at.samples_seen, scores, errors, found.seconds, self.sets)
-        append_scores(self.folder.later_scores, [later])
-        tracked = self._track(result.trial_id, scores, at.samples_seen)
-        self.say(f"{result.name}: {'known already' if found.cached else f'{found.seconds:.1f} s'}")
-        return ScoredModel(
-            result.trial_id, result.name, at.samples_seen, scores, errors, found.seconds, found.cached, tracked
-        )
-
-    def _track(self, trial_id: str, scores: Mapping[str, float], samples_seen: int) -> bool:
-        run_id = self.runs.run_ids.get(trial_id, "")
-        if not run_id:
-            return False
-        try:
-            log_late_scores(self.runs.uri, run_id, scores, samples_seen)
-        except OrchestratorError as error:
-            self.say(f"MLflow does not take the scores, they are in {self.folder.later_scores}: {error}")
-            return False
-        return True

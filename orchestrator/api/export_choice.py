@@ -29,8 +29,13 @@ def choose_trial(history: SweepHistory, word: str | None) -> TrialHistory:
     )
 
 
-def find_checkpoint(folder: SweepFolder, trial: TrialHistory) -> Path:
+def find_checkpoint(folder: SweepFolder, trial: TrialHistory, in_place: bool = False) -> Path:
     """Return the folder of a trial's latest checkpoint.
+
+    Args:
+        folder: The sweep.
+        trial: The trial.
+        in_place: Whether one that is gone had best be trained again where it was, rather than beside; for the message.
 
     Raises:
         StorageError: If it has none, or it is gone.
@@ -46,7 +51,7 @@ def find_checkpoint(folder: SweepFolder, trial: TrialHistory) -> Path:
                            mend="wait for its first milestone, or choose another with --trial")  # fmt: skip
     place = folder.checkpoint(result.trial_id, saved[-1])
     if not place.is_dir():
+        kept = str(place) if in_place else "DIR, then export with --checkpoint DIR"
         raise StorageError(where, value=str(place), rule="the checkpoint of this trial is gone",
-                           mend=f"train it again: orchestrate rerun {folder.root} {result.trial_id} --keep DIR, then export with "
-                           "--checkpoint DIR")  # fmt: skip
+                           mend=f"train it again: orchestrate rerun {folder.root} {result.trial_id} --keep {kept}")  # fmt: skip
     return place

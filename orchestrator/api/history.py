@@ -22,6 +22,9 @@ STANDING = ("sweep", "extend")
 ASKED = ("extend", "resume", "clone")
 """Records by which a sweep that was complete has something to train again."""
 
+FORMAT = 2
+"""What the sweep file in a record of `STANDING` means; 1, not written down, is `content_of`'s to read."""
+
 FILE = "file "
 """What the name of an input begins with that is a file of an entrypoint."""
 
@@ -40,7 +43,7 @@ def check_same_sweep(folder: SweepFolder, content: Mapping[str, Any], where: str
     Raises:
         StorageError: Says which fields differ.
     """
-    known = [record["content"] for record in read_journal(folder.journal) if record["kind"] in STANDING]
+    known = [content_of(record) for record in read_journal(folder.journal) if record["kind"] in STANDING]
     if not known or digest(content) in map(digest, known):
         return
     lines = difference(known[-1], content)
@@ -102,12 +105,23 @@ def sweep_content(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def standing_record(records: Sequence[Record]) -> Record:
-    """Return the record that says what the sweep is now, its resolved file and plan: its beginning, or its last extension.
+    """Return the record that says what the sweep is now, its resolved file (as today's) and plan: its beginning, or its last extension.
 
     Raises:
         StopIteration: If it has not begun.
     """
-    return next(record for record in reversed(records) if record["kind"] in STANDING)
+    record = next(record for record in reversed(records) if record["kind"] in STANDING)
+    return {**record, "content": content_of(record)}
+
+
+def content_of(record: Record) -> dict[str, Any]:
+    """Return the resolved sweep file of a record of `STANDING`, as today's would say the same."""
+    content = dict(record["content"])
+    if record.get("format", 1) < 2 and "evaluation" in content:
+        # Detached sets were scored at the end alone, and `when: milestones` was written down for those that said nothing.
+        sets = content["evaluation"]
+        content["evaluation"] = [{**entry, "when": "end"} if entry.get("detached") else entry for entry in sets]
+    return content
 
 
 def standing_plan(records: Sequence[Record]) -> SweepPlan:
@@ -131,9 +145,9 @@ def complete_capacity(folder: SweepFolder, asked: Mapping[str, Any]) -> Capacity
 
     Returns:
         None for a sweep that is not complete, that was asked for another audit or other repeats, or for which an action
-        of a user waits.
+        of a user or weights to be scored wait.
     """
-    if waiting_actions(folder):
+    if waiting_actions(folder) or folder.any_waiting:
         return None
     records = read_journal(folder.journal)
     if not is_complete(records) or after_search(records) != asked:

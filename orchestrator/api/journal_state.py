@@ -15,7 +15,7 @@ from orchestrator.tuning.entries import TrialEntry, read_entries
 from orchestrator.tuning.journal import Record, read_journal
 from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.planning import SweepPlan
-from orchestrator.tuning.presence import read_driver
+from orchestrator.tuning.presence import is_driven
 from orchestrator.tuning.progress import read_progress
 from orchestrator.tuning.reports import decision_from
 
@@ -139,8 +139,7 @@ def read_state(folder: SweepFolder, records: Sequence[Record] | None = None) -> 
 
 def _status(folder: SweepFolder, records: Sequence[Record]) -> str:
     """Return how it stands: the journal says how a session ended, the driver's sign whether one is under way."""
-    sign = read_driver(folder)
-    if sign is not None and sign.alive:
+    if is_driven(folder):
         return "running"
     last = next((record for record in reversed(records) if record["kind"] in ("session", "session_end")), None)
     if last is None or last["kind"] == "session":

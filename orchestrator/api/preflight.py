@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.api.policy import check_forecast
+from orchestrator.api.saying import Say as Say
+from orchestrator.api.saying import silent as silent
 from orchestrator.errors import InputError, ModelError, SpecError, nearest
 from orchestrator.spec.cluster import ClusterProfile, load_cluster
 from orchestrator.spec.sweep import SweepSpec, resolved
@@ -19,12 +21,6 @@ from orchestrator.tuning.cluster import check_address
 from orchestrator.tuning.layout import SweepFolder, check_storage
 from orchestrator.tuning.own_training.inspect_entrypoint import EntrypointReport, inspect_entrypoint
 from orchestrator.tuning.planning import SweepPlan, plan_sweep
-
-Say = Callable[[str], None]
-
-
-def silent(text: str) -> None:
-    """Say nothing."""
 
 
 @dataclass(frozen=True)

@@ -82,11 +82,17 @@ def write_recommendation(found: Recommendation, file: Path, force: bool = False)
     Raises:
         StorageError: If the file exists (without ``force``) or cannot be written.
     """
+    if file.is_dir():
+        raise StorageError("--out", value=str(file), rule="this is a folder, and a sweep file is to be written",
+                           mend=f"name a file in it, e.g. {file / 'mine.yaml'}")  # fmt: skip
     if file.exists() and not force:
         raise StorageError(str(file), rule="this file exists", mend="name another, or replace it with --force")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(found.yaml, encoding="utf-8")
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StorageError("--out", value=str(file), rule="a part of this path is a file, not a folder",
+                           mend="choose another place") from error  # fmt: skip
     except OSError as error:
         raise StorageError(str(file), rule=f"cannot be written: {error.strerror or error}") from error
 

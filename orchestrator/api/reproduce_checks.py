@@ -2,38 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.errors import InputError, ModelError, nearest
-from orchestrator.reporting.findings.designs import designs
-from orchestrator.reporting.findings.registration import Finding, registration
-from orchestrator.reporting.findings.scaling import PAPER, SCALES, Scale
-from orchestrator.reporting.findings.suite import needed_designs
+from orchestrator.errors import ModelError
+from orchestrator.reporting.sweep_report.files import report_places
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.tracking.opening import check_tracking_uri
+from orchestrator.training.formats import convert_rows
 from orchestrator.training.hub import is_reachable
 from orchestrator.training.models import find_model
-from orchestrator.training.sources import open_source
+from orchestrator.training.sources import load_texts, open_source
+from orchestrator.tuning.cluster import check_address
+from orchestrator.tuning.layout import check_storage
 
 
-def checked_scale(name: str, models: Sequence[str], data: str) -> Scale:
-    """Return a scale.
+def check_places(
+    storage: Path, out: Path | str | None, tracking_uri: str | None, ray_address: str | None, report_only: bool
+) -> None:
+    """Check whatever sweeps and report are written to or run on, before the first base is pretrained.
 
     Raises:
-        InputError: If there is none of that name, or it needs a base and data that were not given.
+        StorageError: If storage or report cannot be written.
+        TrackingError: If MLflow cannot be reached.
+        ClusterError: If nothing answers at the Ray address.
     """
-    if name == PAPER.name and data:
-        raise InputError("--data", value=data, rule="at the paper's scale the sweep files of search_spaces/secret_recipe name the data",
-                         mend="put the data where they say, or choose another scale")  # fmt: skip
-    if name == PAPER.name:
-        return PAPER
-    if name not in SCALES:
-        raise InputError("--scale", value=name, rule=f"there is no such scale; there are {', '.join(SCALES)} and paper",
-                         mend=nearest(name, SCALES))  # fmt: skip
-    if name == "gpu" and not (models and data):
-        raise InputError("--scale", value=name, rule="this scale trains a base of 60 to 150 million parameters, which does not come with the package",
-                         mend="name base and data with --model and --data")  # fmt: skip
-    return SCALES[name]
+    if out is not None:
+        report_places(Path(out))
+    if not report_only:
+        check_storage(storage)
+    if tracking_uri is not None:
+        check_tracking_uri(tracking_uri)
+    if ray_address is not None and not report_only:
+        check_address(ray_address)
+
+
+def check_data(data: str, general_text: str) -> None:
+    """Read data and text of the user's own as the sweeps will, so that a row that cannot be used is named where it stands.
+
+    Raises:
+        DataError: If they are missing, damaged, empty, or in a shape that is not known.
+    """
+    if data:
+        rows, numbers = open_source(data).sample()
+        convert_rows(rows, "auto", {}, "drop", data, numbers)
+    if general_text:
+        load_texts(open_source(general_text))
 
 
 def check_inputs(specs: Mapping[str, SweepSpec]) -> None:
@@ -58,29 +72,3 @@ def _has_weights(repository: str, revision: str | None) -> bool:
 
     files = ("model.safetensors", "model.safetensors.index.json")
     return any(isinstance(try_to_load_from_cache(repository, file, revision=revision), str) for file in files)
-
-
-def checked_findings(names: Sequence[str], seeds: int | None, models: Sequence[str], data: str) -> list[Finding]:
-    """Return the findings that are asked for, all of them without a name.
-
-    Raises:
-        InputError: If one is unknown, cannot be tested on what was given, or has too few seeds for a verdict.
-    """
-    shared = registration()
-    chosen = [shared.finding(name.strip()) for name in names] if names else list(shared.findings)
-    for finding in chosen:
-        if names and (why := untestable(finding, models, data)):
-            raise InputError("--findings", value=finding.id, rule=why, mend="leave it out")
-        planned = min(seeds or designs()[name].seeds for name in needed_designs([finding]))
-        if planned < finding.least_seeds:
-            raise InputError("--seeds", value=planned, rule=f"{finding.id} gives no verdict with fewer than {finding.least_seeds} seeds",
-                             mend=f"give --seeds {finding.least_seeds} or more")  # fmt: skip
-    return chosen
-
-
-def untestable(finding: Finding, models: Sequence[str], data: str) -> str:
-    """Return why a finding cannot be tested on a base and data; empty where it can."""
-    names = needed_designs([finding])
-    if any(designs()[name].base == "second" for name in names) and (data or models) and len(models) != 2:
-        return "it compares two base models (give --model twice)"
-    return ""

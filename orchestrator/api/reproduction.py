@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.api.preflight import Say, silent
-from orchestrator.api.reproduce_checks import check_inputs, checked_findings, checked_scale, untestable
+from orchestrator.api.reproduce_checks import check_data, check_inputs, check_places
+from orchestrator.api.reproduce_options import check_options, checked_findings, checked_scale, untestable
 from orchestrator.api.reproduce_report import track_findings, write_findings
 from orchestrator.api.reproduce_subject import Bases, check_models, make_bases, model_title, own_subject, subject_label
 from orchestrator.api.reproduce_sweeps import (
@@ -21,7 +22,7 @@ from orchestrator.api.reproduce_sweeps import (
     suite_spec,
     suite_specs,
 )
-from orchestrator.errors import InputError, nearest
+from orchestrator.errors import InputError
 from orchestrator.reporting.findings.analyse import analyse
 from orchestrator.reporting.findings.facts import FindingsFacts
 from orchestrator.reporting.findings.outcome import FindingOutcome, not_tested, without_verdict
@@ -31,7 +32,6 @@ from orchestrator.reporting.findings.scaling import PAPER, PAPER_BASELINE, Scale
 from orchestrator.reporting.findings.suite import needed_designs
 from orchestrator.results import SweepView
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.training.sources import open_source
 
 
 @dataclass(frozen=True)
@@ -64,20 +64,6 @@ class Reproduction:
             "run_id": self.run_id
         }
         return {**self.facts.as_dict(), **files, "interrupted": self.interrupted}
-
-
-GUIDANCE = "secret-recipe"
-
-
-def check_guidance(name: str) -> None:
-    """Check that guidance of that name can be reproduced.
-
-    Raises:
-        InputError: If there is none.
-    """
-    if name != GUIDANCE:
-        raise InputError("GUIDANCE", value=name, rule=f"the guidance that can be reproduced is {GUIDANCE} (arXiv 2412.13337)",
-                         mend=nearest(name, [GUIDANCE]))  # fmt: skip
 
 
 def reproduce(
@@ -124,12 +110,11 @@ def reproduce(
     """
     chosen_scale = checked_scale(scale, models, data)
     chosen = checked_findings(findings, seeds, models, data)
+    check_options(chosen_scale, data, general_text, baseline_rate)
     place = Path(storage or SweepSpec.model_fields["storage"].default).resolve()
+    check_places(place, out, tracking_uri, ray_address, report_only)
     check_models(models)
-    if data:
-        open_source(data)
-    if general_text:
-        open_source(general_text)
+    check_data(data, general_text)
     skipped = {finding.id: why for finding in chosen if (why := untestable(finding, models, data))}
     names = needed_designs([finding for finding in chosen if finding.id not in skipped])
     work = _Work(chosen_scale, place, str(storage or ""), seeds, tracking_uri, ray_address, observer, say)

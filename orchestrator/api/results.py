@@ -14,7 +14,7 @@ from orchestrator.results import AuditResult, SweepResult, SweepView, TrackingId
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tracking.tracker import TrackerHealth
 from orchestrator.tuning.entries import TrialEntry
-from orchestrator.tuning.later_scores import LaterScores, latest, read_scores
+from orchestrator.tuning.later_scores import LaterScores, latest, read_scores, unscored
 from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.planning import SweepPlan
 from orchestrator.tuning.progress import running_view
@@ -111,6 +111,7 @@ def build_result(
         audit=audit,
         verdict=verdict,
         beside_seconds=sum(each.seconds for each in later),
+        unscored=unscored(later),
     )
 
 

@@ -10,7 +10,7 @@ from orchestrator.api.history import spent_before
 from orchestrator.api.report import report_at_end
 from orchestrator.api.results import build_result, build_view
 from orchestrator.api.session_journal import open_journal, session_record
-from orchestrator.api.session_parts import make_coordinator, make_task
+from orchestrator.api.session_parts import make_coordinator, make_detached, make_task
 from orchestrator.api.session_start import SessionStart
 from orchestrator.api.session_tracking import FLUSH_SECONDS, session_tracker, tell_end, with_tracking
 from orchestrator.errors import EntrypointError, EntrypointFailure
@@ -55,16 +55,14 @@ class Session:
                 controls.take_all()
             self._greet(coordinator)
             task = make_task(start)
-            detached = DetachedScoring(
-                start.trial_setup, task.folder, start.spec.resources, coordinator, tracker, start.say
-            )
+            detached = make_detached(start, task.folder, coordinator, tracker)
             driver = Driver(
                 coordinator, task, start.spec.resources, self._capacity.slots,
                 lambda: self._view(coordinator, tracker), observer, start.say, lambda: _turn(controls, detached),
             )  # fmt: skip
             try:
                 status, ran = self._drive(driver, coordinator, journal)
-                if ran and not coordinator.stopping:
+                if (ran or (not self._idle and detached.waiting)) and not coordinator.stopping:
                     self._finish(detached)
             except (EntrypointError, EntrypointFailure):
                 tracker.end_sweep(SweepOutcome.FAILED)
@@ -108,8 +106,10 @@ class Session:
         try:
             detached.finish()
         except KeyboardInterrupt:
-            folder = self._start.folder.root
-            self._start.say(f"Stopped now; 'orchestrate evaluate {folder} --all' computes the scores that are missing.")
+            folder = self._start.folder
+            command = f"'orchestrate evaluate {folder.root} --all'"
+            mend = "the same command" if folder.any_waiting else command
+            self._start.say(f"Stopped now; {mend} computes the scores that are missing.")
 
     def _greet(self, coordinator: Coordinator) -> None:
         done = sum(entry.outcome.is_final for entry in coordinator.trials.values())

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from orchestrator.api.history import after_search, recorded_inputs
+from orchestrator.api.history import FORMAT, after_search, recorded_inputs
 from orchestrator.api.session_start import SessionStart
 from orchestrator.spec.identity import digest
 from orchestrator.tracking.opening import default_tracking_uri
@@ -28,6 +28,7 @@ def open_journal(start: SessionStart, journal: Journal) -> str:
                 {
                     "sweep_id": sweep_id,
                     "content": start.content,
+                    "format": FORMAT,
                     "inputs": start.inputs,
                     "plan": asdict(start.plan),
                 },
@@ -37,7 +38,7 @@ def open_journal(start: SessionStart, journal: Journal) -> str:
         sweep_id = first["sweep_id"]
         if start.extension.changes(start.content, journal.records):
             journal.append(
-                ("extend", {"content": start.content, "plan": asdict(start.plan), "who": whoever()})
+                ("extend", {"content": start.content, "format": FORMAT, "plan": asdict(start.plan), "who": whoever()})
             )  # fmt: skip
         if recorded_inputs(journal.records) != start.inputs:
             journal.append(("inputs", {"inputs": start.inputs}))

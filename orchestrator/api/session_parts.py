@@ -13,8 +13,9 @@ from orchestrator.spec.catalogue import METHODS, resolve_options
 from orchestrator.spec.identity import digest, trial_name
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tracking.tracker import Tracker, TrialInfo
+from orchestrator.tuning.checkpoint_scorer import ScoringProcess
 from orchestrator.tuning.coordinator import Coordinator
-from orchestrator.tuning.detached import without_detached
+from orchestrator.tuning.detached import DetachedScoring, detached_sets, without_detached
 from orchestrator.tuning.journal import Journal
 from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.sources import make_source
@@ -46,6 +47,15 @@ def make_coordinator(start: SessionStart, journal: Journal, tracker: Tracker, sl
     )
 
 
+def make_detached(
+    start: SessionStart, folder: SweepFolder, coordinator: Coordinator, tracker: Tracker
+) -> DetachedScoring:
+    """Return what scores beside the trials; its process starts when there is something to score."""
+    sets, resources = detached_sets(start.trial_setup), start.spec.resources
+    process = ScoringProcess(replace(start.trial_setup, evaluation=sets), folder.cache, resources)
+    return DetachedScoring(sets, folder, coordinator, tracker, start.say, process, resources.detached_waiting)
+
+
 def make_task(start: SessionStart) -> WorkerTask:
     """Return what is the same for all trials of a session."""
     spec, setup = start.spec, without_detached(start.trial_setup)
@@ -59,6 +69,7 @@ def make_task(start: SessionStart) -> WorkerTask:
         entrypoint=start.entrypoint,
         judged=spec.judged_metrics,
         varied=spec.search_space.varied,
+        keep_weights=any(entry.when == "milestones" for entry in detached_sets(start.trial_setup)),
     )
 
 

@@ -26,8 +26,12 @@ def read_sweep(folder: SweepFolder, signals: bool = False) -> SweepHistory:
     Raises:
         StorageError: If the journal is damaged or holds no sweep.
     """
-    state = read_state(folder)
-    records, first = state.records, state.first
+    return history_of(read_state(folder), signals)
+
+
+def history_of(state: JournalState, signals: bool = False) -> SweepHistory:
+    """Return a sweep as a state that has been read already tells it; as `read_sweep`."""
+    folder, records, first = state.folder, state.records, state.first
     entries = state.trials
     result = result_of(state)
     milestones, decisions = _milestones(records), _decisions(records)

@@ -9,6 +9,7 @@ import typer
 
 from orchestrator.cli.options import JsonOption, RayOption, StorageOption, TrackingOption
 from orchestrator.cli.output import libraries_off_stdout, make_console, print_json, speaker
+from orchestrator.errors import InputError
 
 commands = typer.Typer()
 
@@ -46,15 +47,21 @@ def reproduce(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Run the sweeps of published guidance as far as they are missing, and write which findings were reproduced."""
-    from orchestrator.api.reproduction import check_guidance, reproduce
+    # Told at once, before torch and Ray are imported.
+    from orchestrator.api.reproduce_options import check_guidance, check_options, checked_findings, checked_scale
+
+    check_guidance(guidance)
+    names, models = _names(findings), model or ()
+    check_options(checked_scale(scale, models, data), data, general_text, baseline_rate)
+    checked_findings(names, seeds, models, data)
+    from orchestrator.api.reproduction import reproduce
     from orchestrator.reporting.findings.table import print_findings
     from orchestrator.reporting.live import LiveTable
 
-    check_guidance(guidance)
     console = make_console(stderr=as_json)
     with libraries_off_stdout(as_json), LiveTable(console) as table:
         outcome = reproduce(
-            scale, models=model or (), data=data, general_text=general_text, findings=[name for name in findings.split(",") if name],
+            scale, models=models, data=data, general_text=general_text, findings=names,
             seeds=seeds, baseline_rate=baseline_rate, storage=storage, out=out, tracking_uri=tracking_uri,
             report_only=report_only, ray_address=ray, observer=table.show, say=speaker(console),
         )  # fmt: skip
@@ -66,3 +73,11 @@ def reproduce(
     if outcome.interrupted:
         console.print("Interrupted; run the same command to go on.", style="bold yellow")
         raise typer.Exit(130)
+
+
+def _names(text: str) -> list[str]:
+    """Return the findings that an option names."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if text and not names:
+        raise InputError("--findings", value=text, rule="names no finding", mend="e.g. F1,F2; leave it out for all")
+    return names

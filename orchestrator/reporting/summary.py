@@ -95,7 +95,8 @@ def cost_lines(result: SweepResult) -> list[str]:
 def evaluation_cost(result: SweepResult) -> str:
     """Return what scores cost, as a share of the slots' time."""
     beside = f", and {duration(result.beside_seconds)} beside it" if result.beside_seconds >= 0.5 else ""
-    return f"Scores  evaluation took {result.evaluation_share:.0%} of the sweep's slot time{beside}"
+    left_out = f"; detached sets left {result.unscored} milestones out" if result.unscored else ""
+    return f"Scores  evaluation took {result.evaluation_share:.0%} of the sweep's slot time{beside}{left_out}"
 
 
 _BESIDE = {

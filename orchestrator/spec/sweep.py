@@ -142,6 +142,12 @@ class Resources(Closed):
         ge=0,
         description="GPUs that the process for detached evaluation sets reserves; 0: it computes on the CPU.",
     )
+    detached_waiting: int = Field(
+        default=16,
+        ge=1,
+        description="Checkpoints (trained weights) that are kept at most until detached sets with `when: milestones` have "
+        "scored them; with more, the oldest goes unscored, which is told.",
+    )
 
 
 class TrackingSpec(Closed):

@@ -33,6 +33,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from orchestrator.errors import CheckpointError
+from orchestrator.training.links import link_or_copy
 
 WEIGHTS, OPTIMIZER, STATE, MANIFEST = "weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
 FORMAT = 1
@@ -95,6 +96,45 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     except (ValueError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
     return Checkpoint(weights, _join_optimizer(tensors, state.pop("optimizer")), state)
+
+
+def load_weights(folder: Path) -> Checkpoint:
+    """Read a checkpoint without its optimizer, which need not be there (`keep_weights`).
+
+    Raises:
+        CheckpointError: As `load_checkpoint`.
+    """
+    entries = _manifest(folder)
+    if missing := {WEIGHTS, STATE} - entries.keys():
+        raise CheckpointError(f"checkpoint {folder}: the manifest does not name {', '.join(sorted(missing))}")
+    try:
+        state = json.loads(_read(folder, STATE, entries[STATE]))
+        weights = load(_read(folder, WEIGHTS, entries[WEIGHTS]))
+    except (ValueError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {folder} cannot be read: {error}") from error
+    return Checkpoint(weights, {}, state)
+
+
+def keep_weights(folder: Path, place: Path) -> None:
+    """Keep a checkpoint's weights beyond the checkpoint itself, whole or not at all; linked where the storage can.
+
+    Args:
+        folder: The checkpoint.
+        place: What `load_weights` will read; replaced if it is there.
+
+    Raises:
+        OSError: If it cannot be written; then nothing is left behind.
+    """
+    draft = place.with_name(f".{place.name}.{os.getpid()}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        for name in (WEIGHTS, STATE, MANIFEST):
+            link_or_copy(folder / name, draft / name)
+        _put_in_place(draft, place)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
 
 
 def complete_checkpoint(folder: Path) -> bool:

@@ -30,6 +30,10 @@ class PreparedData:
     notes: Mapping[str, Meta]
 
 
+_COMPARED = ("bounds", "characters", "gold", "rows", "references")
+"""Notes of a set that are no tokens and decide its scores, such as the right choices."""
+
+
 @dataclass(frozen=True)
 class PreparedSet:
     """One evaluation set with its rows."""
@@ -42,6 +46,12 @@ class PreparedSet:
     def name(self) -> str:
         """Name of the set, the first part of its metrics."""
         return self.settings.name
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that its scores come from: rows of tokens, and what answers are compared with."""
+        compared = {name: self.note[name] for name in _COMPARED if name in self.note}
+        return key_of("set_rows", self.data.digest, compared) if compared else self.data.digest
 
 
 def prepare_data(data: DataSettings, tokens: Tokens, cache_dir: Path, progress: Progress | None = None) -> PreparedData:

@@ -51,10 +51,10 @@ class ScoreCache:
                 _write(place, found)
         return found
 
-    def holds(self, entry: PreparedSet) -> bool:
-        """Whether the scores of a set are known."""
+    def read(self, entry: PreparedSet) -> SetScores | None:
+        """Return the scores of a set; None where they are not known."""
         self._model_key = self._model_key or self._make_key()
-        return (self._folder / f"{set_key(self._model_key, entry)}.json").exists()
+        return _read(self._folder / f"{set_key(self._model_key, entry)}.json")
 
 
 def is_costly(settings: EvaluationSet) -> bool:
@@ -65,7 +65,7 @@ def is_costly(settings: EvaluationSet) -> bool:
 def set_key(model_key: str, entry: PreparedSet) -> str:
     """Return the key of a model's scores on a set."""
     judged = entry.note.get("baseline")
-    return key_of("set_scores", model_key, settings_key(entry.settings), entry.data.digest, judged or {})
+    return key_of("set_scores", model_key, settings_key(entry.settings), entry.digest, judged or {})
 
 
 def weights_key(tensors: Mapping[str, Tensor]) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from orchestrator.errors import InputError, nearest
 from orchestrator.records import TrialConfig
 from orchestrator.settings import EvaluationSet, TrialSetup
 from orchestrator.training.batches import pad_rows
@@ -240,7 +241,7 @@ class TrainingSession:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bfloat16)
 
     def _base_key(self) -> str:
-        sets = [[entry.name, settings_key(entry.settings), entry.data.digest] for entry in self.parts.sets]
+        sets = [[entry.name, settings_key(entry.settings), entry.digest] for entry in self.parts.sets]
         return key_of("base_scores", *self._base_parts(), sets)
 
     def _base_parts(self) -> list[str | None]:
@@ -261,10 +262,19 @@ def _needs_base(settings: EvaluationSet) -> bool:
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` is an accelerator where there is one, else the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return the device of a name; ``auto`` is an accelerator where there is one, else the CPU.
+
+    Raises:
+        InputError: If there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    here = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    here += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if name not in here:
+        raise InputError("--device", value=name, rule=f"this machine has no such device; it has {', '.join(here[1:])}",
+                         mend=nearest(name, here) or "leave it out")  # fmt: skip
+    return torch.device(name)
 
 
 def _widen_trainable(model: nn.Module) -> None:

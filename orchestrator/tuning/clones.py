@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InputError, SpecError, nearest
@@ -17,6 +16,7 @@ from orchestrator.spec.identity import digest, trial_fingerprint, trial_name
 from orchestrator.spec.loading import apply_override, parse_sweep
 from orchestrator.spec.search_space import SearchSpace, build_config
 from orchestrator.spec.sweep import SweepSpec, resolved
+from orchestrator.training.links import link_or_copy
 from orchestrator.tuning.entries import TrialEntry
 from orchestrator.tuning.journal import Record
 from orchestrator.tuning.layout import SweepFolder
@@ -186,19 +186,10 @@ def take_checkpoint(folder: SweepFolder, parent: TrialEntry, trial_id: str) -> N
     draft = place.with_name(f".{place.name}.{os.getpid()}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        shutil.copytree(source, draft, copy_function=_link)
+        shutil.copytree(source, draft, copy_function=link_or_copy)
     except (OSError, shutil.Error) as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise InputError("TRIAL", value=parent.name, rule=f"its checkpoint {source} cannot be taken ({error})",
                          mend="try again, or clone without --from-weights") from error  # fmt: skip
     shutil.rmtree(place, ignore_errors=True)
     draft.replace(place)
-
-
-def _link(source: str, place: str) -> str:
-    """Link a file (a checkpoint is never written in place), or copy it where the storage knows no links."""
-    try:
-        os.link(source, place)
-    except OSError:
-        shutil.copy2(source, place)
-    return str(Path(place))

@@ -33,6 +33,8 @@ class LaterScores:
         seconds: Wall time; next to nothing where they were in the cache.
         sets: The evaluation sets, as a sweep file would name them.
         time: Unix time.
+        run_id: MLflow run that has these scores; empty: none, or unknown.
+        failure: Why this checkpoint went unscored for good; empty where it was scored.
     """
 
     trial_id: str
@@ -43,6 +45,8 @@ class LaterScores:
     seconds: float
     sets: tuple[Mapping[str, Any], ...] = ()
     time: float = field(default_factory=lambda: round(time.time(), 3))
+    run_id: str = ""
+    failure: str = ""
 
 
 def append_scores(path: Path, found: Iterable[LaterScores]) -> None:
@@ -94,8 +98,30 @@ def latest(found: Iterable[LaterScores], trial_id: str, index: int) -> tuple[dic
     return scores, errors
 
 
+def same_scores(one: LaterScores, other: LaterScores) -> bool:
+    """Whether two records say the same of the same checkpoint."""
+    return _said(one) == _said(other)
+
+
+def _said(found: LaterScores) -> list[Any]:
+    # As text: NaN is not equal to itself.
+    return [found.trial_id, found.index, found.samples_seen, *(
+        sorted((name, repr(float(value))) for name, value in values.items())
+        for values in (found.scores, found.standard_errors)
+    )]  # fmt: skip
+
+
+def unscored(found: Iterable[LaterScores]) -> int:
+    """Return how many checkpoints went unscored for good."""
+    known = list(found)
+    failed = {(each.trial_id, each.index) for each in known if each.failure}
+    return len(failed - {(each.trial_id, each.index) for each in known if each.scores})
+
+
 def _as_json(found: LaterScores) -> dict[str, Any]:
     values = asdict(found)
+    if not found.failure:
+        del values["failure"]
     for name in ("scores", "standard_errors"):
         values[name] = {key: None if math.isnan(value) else value for key, value in values[name].items()}
     return values

@@ -8,6 +8,7 @@
 ``STORAGE/SWEEP/scores.jsonl``                   scores that came beside or after the training
 ``STORAGE/SWEEP/actions/``                       what users ask of its trials, until the driver takes it up
 ``STORAGE/SWEEP/trials/ID/mNNNN/``               checkpoint of a milestone (safetensors and JSON)
+``STORAGE/SWEEP/trials/ID/waiting/mNNNN/``      weights of a milestone that detached sets have not scored yet
 ``STORAGE/SWEEP/trials/ID/reports/mNNNN.json``   what the trial reported there, all training signals included
 ``STORAGE/SWEEP/trials/ID/own/``                 checkpoints that the user's own code saves
 ``STORAGE/SWEEP/ray/``                           Ray Tune's own files, never read back
@@ -85,6 +86,15 @@ class SweepFolder:
     def checkpoint(self, trial_id: str, index: int) -> Path:
         """Checkpoint folder of a trial's milestone."""
         return self.trial(trial_id) / f"m{index:04d}"
+
+    def waiting(self, trial_id: str, index: int) -> Path:
+        """Weights of a trial's milestone that are kept until detached evaluation sets have scored them."""
+        return self.trial(trial_id) / "waiting" / f"m{index:04d}"
+
+    @property
+    def any_waiting(self) -> bool:
+        """Whether weights of any milestone are kept."""
+        return any(self.root.glob("trials/*/waiting/m*"))
 
     def report(self, trial_id: str, index: int) -> Path:
         """Report file of a trial's milestone."""

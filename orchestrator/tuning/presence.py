@@ -106,6 +106,12 @@ def read_driver(folder: SweepFolder) -> DriverSign | None:
         return None
 
 
+def is_driven(folder: SweepFolder) -> bool:
+    """Whether a driver of a sweep is alive."""
+    sign = read_driver(folder)
+    return sign is not None and sign.alive
+
+
 def check_not_driven(folder: SweepFolder, where: str) -> None:
     """Raise if another process drives the sweep: two drivers would train every trial twice.
 

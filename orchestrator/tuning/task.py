@@ -14,7 +14,8 @@ class WorkerTask:
     """The same for all trials of a sweep.
 
     ``entrypoint`` is the user's own training code, None where training is built in (``setup``); ``judged`` names the
-    metrics that its milestones must report, ``varied`` the dimensions that a trial's name shows.
+    metrics that its milestones must report, ``varied`` the dimensions that a trial's name shows. ``keep_weights`` says that
+    detached sets score every milestone, so its weights are kept until they have.
     """
 
     setup: TrialSetup
@@ -28,3 +29,4 @@ class WorkerTask:
     entrypoint: EntrypointSettings | None = None
     judged: tuple[str, ...] = ()
     varied: frozenset[str] = frozenset()
+    keep_weights: bool = False

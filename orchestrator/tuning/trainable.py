@@ -1,4 +1,4 @@
-"""The Trainable: one Ray actor that trains trial after trial. Here (and in `detached`) Ray meets ``training/``.
+"""The Trainable: one Ray actor that trains trial after trial. Here (and in `checkpoint_scorer`) Ray meets ``training/``.
 
 One ``step`` is one milestone: train to the next samples-seen level, evaluate, save, report. Everything
 that is the same for all trials (imports, base weights, tokenised data) lives in a `TrainingSession` that
@@ -10,6 +10,7 @@ pauses, retries after a lost process and resumed sweeps alike, and Tune's own ch
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from typing import Any
 from ray import tune
 
 from orchestrator.records import Milestone, TrialState
-from orchestrator.training.checkpoints import complete_checkpoint
+from orchestrator.training.checkpoints import complete_checkpoint, keep_weights
 from orchestrator.training.session import TrainingSession
 from orchestrator.training.trial import Trial
 from orchestrator.tuning.own_training.runner import OwnTrialRunner
@@ -99,8 +100,10 @@ class TrialRunner(MilestoneRunner):
         if final:
             self._write_base_scores()
         evaluation_seconds = time.perf_counter() - began
-        checkpoint = None if diverged else self._save(trial)
         state = TrialState.DIVERGED if diverged else TrialState.COMPLETED if final else TrialState.RUNNING
+        checkpoint = None if diverged else self._save(trial)
+        if state is TrialState.RUNNING and self._task.keep_weights:
+            self._keep_weights()
         milestone = Milestone(
             trial_id=self._trial_id, index=self._next, level=level, samples_seen=trial.samples_seen,
             tokens_seen=trial.tokens_seen, state=state, scores=scores, signals=advance.signals,
@@ -127,6 +130,15 @@ class TrialRunner(MilestoneRunner):
         if not complete_checkpoint(place):
             trial.save(place)
         return str(place.relative_to(self._task.folder.storage))
+
+    def _keep_weights(self) -> None:
+        """Keep what detached sets score beyond the next milestone; the last checkpoint of a trial stays anyway."""
+        index = self._next
+        # No room for weights costs this score, which the driver tells, and not the trial.
+        with contextlib.suppress(OSError):
+            keep_weights(
+                self._task.folder.checkpoint(self._trial_id, index), self._task.folder.waiting(self._trial_id, index)
+            )
 
     def _write_base_scores(self) -> None:
         """Leave the base model's scores for the driver; the first trial that ends does it for all."""

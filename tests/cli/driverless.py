@@ -15,6 +15,7 @@ from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tracking.provenance import environment
 from orchestrator.training.inspect_setup import inspect_setup
 from orchestrator.training.models import find_model, weights_digest
+from orchestrator.tuning.detached import detached_sets, without_detached
 from orchestrator.tuning.entries import TrialEntry, milestone_record
 from orchestrator.tuning.journal import Journal
 from orchestrator.tuning.layout import SweepFolder
@@ -58,14 +59,16 @@ class Driverless:
     def __init__(self, spec: SweepSpec, levels: Sequence[int] = (16, 32)) -> None:
         self.folder = SweepFolder(Path(spec.storage), spec.name)
         self.journal = Journal(self.folder.journal)
+        setup = without_detached(spec.trial_setup)
         self._task = WorkerTask(
-            spec.trial_setup,
-            digest(asdict(spec.trial_setup)),
+            setup,
+            digest(asdict(setup)),
             self.folder,
             tuple(levels),
             None,
             threads=1,
             device="cpu",
+            keep_weights=any(entry.when == "milestones" for entry in detached_sets(spec.trial_setup)),
         )
         report = inspect_setup(spec.trial_setup, self.folder.cache)
         inputs = {"training data": report.train_digest, "base model": weights_digest(find_model(spec.model), None)}

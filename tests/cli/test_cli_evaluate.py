@@ -6,14 +6,13 @@ import json
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from driverless import Driverless, config, tiny_spec, write_rows
 
-from orchestrator.api import evaluate, evaluate_sweep, read_sweep
+from orchestrator.api import evaluate_follow, evaluate_sweep, read_sweep
 from orchestrator.errors import InputError, StorageError
 from orchestrator.records import Outcome
 from orchestrator.training.evaluations import loss, multiple_choice
@@ -101,13 +100,8 @@ def test_a_running_sweep_is_followed_to_its_end(
     sweep = Driverless(spec)
     first = sweep.train(config("full", 3e-3))
     second: list[str] = []
-    monkeypatch.setattr(evaluate, "FOLLOW_SECONDS", 0.01)
-    real = evaluate.read_state
-
-    def state(folder: SweepFolder) -> Any:
-        return replace(real(folder), status="running" if not second else "completed")
-
-    monkeypatch.setattr(evaluate, "read_state", state)
+    monkeypatch.setattr(evaluate_follow, "FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr(evaluate_follow, "is_driven", lambda _: not second)
 
     def go_on() -> None:
         second.append(sweep.train(config("full", 1e-3), outcome=Outcome.STOPPED))
@@ -154,6 +148,43 @@ def test_a_lost_checkpoint_is_skipped_among_many_and_told_alone(folder: SweepFol
     assert "checkpoint of this trial is gone" in next(iter(found.skipped.values()))
     with pytest.raises(InputError, match="is gone"):
         evaluate_sweep(folder, sets=quiz, trials=[trained.lora], base=False, device="cpu")
+
+
+def test_a_sweep_without_checkpoints_has_nothing_to_score_and_says_so_at_once(
+    orchestrate: Orchestrate, folder: SweepFolder, trained: Any
+) -> None:
+    for trial in (trained.full, trained.lora, trained.stopped):
+        shutil.rmtree(folder.checkpoint(trial, 0), ignore_errors=True)
+        shutil.rmtree(folder.checkpoint(trial, 1), ignore_errors=True)
+    winner = orchestrate("evaluate", folder.root)
+    assert winner.code == 2
+    place = folder.checkpoint(trained.full, 1)
+    assert f"rerun {folder.root} {trained.full} --keep {place}" in winner.err
+    every = orchestrate("evaluate", folder.root, "--all")
+    assert every.code == 2
+    assert "none of these 3 trials has its checkpoint any more" in every.err
+    assert every.err.count("error") == 1
+    assert not folder.later_scores.exists()
+
+
+@pytest.mark.parametrize("device", ["gpu9", "cuda:99", "cpuu"])
+def test_a_device_that_is_not_there_is_told(orchestrate: Orchestrate, trained: Any, device: str) -> None:
+    answer = orchestrate("evaluate", trained.folder.root, "--device", device)
+    assert answer.code == 2
+    assert f"--device = '{device}': this machine has no such device; it has cpu" in answer.err
+    assert not trained.folder.later_scores.exists()
+
+
+def test_a_judge_that_does_not_answer_is_told_before_anything_is_scored(
+    orchestrate: Orchestrate, trained: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "q.jsonl").write_text('{"question_id": 1, "turns": ["w1 w2"]}\n')
+    judge = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "retries": 0, "timeout_seconds": 2}
+    sets = [{"name": "eval"}, {"name": "talk", "kind": "judge", "data": str(tmp_path / "q.jsonl"), "judge": judge}]
+    answer = orchestrate("evaluate", trained.folder.root, "--all", "--set", f"evaluation={json.dumps(sets)}")
+    assert answer.code == 2
+    assert "the judge does not answer" in answer.err
+    assert not trained.folder.later_scores.exists()
 
 
 def test_later_scores_survive_a_torn_line_and_many_writers(tmp_path: Path) -> None:

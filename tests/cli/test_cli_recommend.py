@@ -183,7 +183,13 @@ def test_own_fields_are_used_and_kept(tiny_base: Path, tmp_path: Path) -> None:
         (["--objective", "los"], "did you mean 'loss'"),
         (["--objective", "downstream"], "--task FILE"),
         (["--task", "x.jsonl"], "is used with --objective downstream only"),
-        (["--method", "loraa"], "no method of this name"),
+        (["--method", "lroa"], "--method: method = 'lroa': there is no method of this name. Did you mean 'lora'?"),
+        (["--budget", "lots"], "must be a number with its unit"),
+        (["--budget", "0-trials"], "must be above 0"),
+        (["--budget", "5-samples"], "holds 0 trials of 64 samples"),
+        (["--data", "THREE"], "its 3 rows make trials of 9 samples"),
+        (["--data", "TORN"], "torn.jsonl:2: is not valid JSON"),
+        (["--out", "THREE/x.yaml"], "a part of this path is a file, not a folder"),
         (["--storage", "nowhere"], "no such folder of past sweeps"),
         (["--tracking-uri", "sqlite:////nowhere/m.db"], "no such database"),
         (["--data", "nowhere.jsonl"], "no such file"),
@@ -197,6 +203,10 @@ def test_wrong_input_is_one_clear_message(
 ) -> None:
     out = tmp_path / "out.yaml"
     base = {"--model": str(tiny_base), "--data": str(rows), "--budget": "8-trials", "--out": str(out)}
+    (tmp_path / "three.jsonl").write_text('{"prompt": "w1", "completion": "w2"}\n' * 3)
+    (tmp_path / "torn.jsonl").write_text('{"prompt": "w1", "completion": "w2"}\n{"prompt"')
+    for name in ("three", "torn"):
+        words = [word.replace(name.upper(), str(tmp_path / f"{name}.jsonl")) for word in words]
     given = dict(zip(words[::2], words[1::2], strict=True))
     answer = orchestrate("recommend", *(word for pair in {**base, **given}.items() for word in pair))
     assert answer.code == 2

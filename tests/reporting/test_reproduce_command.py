@@ -129,6 +129,13 @@ def test_too_few_seeds_leave_a_finding_without_a_verdict(tmp_path):
         ({"scale": "paper", "data": "rows.jsonl"}, "name the data"),
         ({"models": ["testbed"], "findings": ["F7"]}, "two base models"),
         ({"models": ["testbed"] * 3}, "one base model, or two"),
+        ({"baseline_rate": -1e-3}, "--baseline-rate = -0.001: a learning rate is a number above 0"),
+        ({"baseline_rate": float("inf")}, "a number above 0"),
+        ({"scale": "paper", "baseline_rate": 1e-4}, "the paper's own"),
+        ({"general_text": "testbed:biographies"}, "--general-text = 'testbed:biographies': is used with --data only"),
+        ({"out": "report.pdf"}, "--out = 'report.pdf': a report is a .html or .md file"),
+        ({"tracking_uri": "http://127.0.0.1:9"}, "the tracking server must answer"),
+        ({"ray_address": "127.0.0.1:9"}, "nothing answers at this address"),
     ],
 )  # fmt: skip
 def test_wrong_requests_get_one_message_and_nothing_is_written(tmp_path, arguments, words):
@@ -145,6 +152,46 @@ def test_missing_models_and_data_get_one_message(tmp_path):
     with pytest.raises(DataError):
         reproduce("mini", data="testbed:sft", general_text=str(tmp_path / "gone.txt"), storage=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_storage_that_cannot_be_written_is_told_before_a_base_is_pretrained(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"storage = '.*/file/runs': '.*/file' is a file, not a folder"):
+        reproduce("smoke", storage=tmp_path / "file" / "runs")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"prompt": "ask", "completion": "reply"}\n{"prompt": "ask"', r"own.jsonl:2: is not valid JSON"),
+        ('{"question": "ask", "reply": "never"}\n' * 3, "own.jsonl.*question, reply|own.jsonl.*'question', 'reply'"),
+        ('{"prompt": "ask", "completion": {"a": 1}}\n' * 3, r"own.jsonl: row 1: completion = "),
+        ('{"prompt": "ask", "completion": "reply"}\n' * 9, "--data = .* it has 9 rows, scale smoke needs 108"),
+        ("", "own.jsonl: holds no rows"),
+    ],
+    ids=["damaged", "shape", "no text", "few", "empty"],
+)
+def test_own_data_that_cannot_be_used_are_named_where_they_stand(tmp_path, text, words):
+    file = tmp_path / "own.jsonl"
+    file.write_text(text)
+    with pytest.raises(DataError, match=words):
+        reproduce("smoke", data=str(file), storage=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_general_text_without_text_is_told(tmp_path):
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(DataError, match=r"empty\.txt"):
+        reproduce(
+            "smoke", data="testbed:sft?rows=200", general_text=str(tmp_path / "empty.txt"), storage=tmp_path / "r"
+        )
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_list_of_findings_that_names_none_is_told(tmp_path):
+    told = run("--findings", " , ", "--storage", str(tmp_path / "runs"))
+    assert isinstance(told.exception, InputError)
+    assert "names no finding" in str(told.exception)
 
 
 def test_paper_scale_without_weights_gets_one_message(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from orchestrator.reporting.sweep_report.markdown import report_markdown
 from orchestrator.reporting.sweep_report.next_space import propose
 from orchestrator.reporting.sweep_report.page import report_page
 from orchestrator.results import AuditResult, MeasuredShare, RecipeResult, WinnerVerdict
+from orchestrator.tuning.later_scores import LaterScores, append_scores
 
 
 def told(report):
@@ -100,6 +101,21 @@ def test_scores_that_are_no_numbers_win_nothing(tmp_path):
     report = reported(read_sweep(finished(tmp_path, scores=scores), signals=True))
     assert "Use full" in told(report)
     assert "nan" not in told(report).replace("nanosecond", "")
+
+
+def test_a_metric_scored_beside_the_trials_at_milestones_has_its_curves(tmp_path):
+    folder = finished(tmp_path)
+    trials = [trial for trial in read_sweep(folder).trials if len(trial.milestones) > 1][:2]
+    found = [
+        LaterScores(trial.result.trial_id, each.index, each.samples_seen, {"quiz/accuracy": 0.0 if each.index else 0.25}, {}, 1.0)
+        for trial in trials for each in trial.milestones
+    ]  # fmt: skip
+    append_scores(folder.later_scores, found)
+    report = reported(read_sweep(folder, signals=True))
+    (chart,) = [chart for chart in report.charts() if chart.name == "curves-score-1"]
+    assert chart.title == "Also scored: quiz/accuracy"
+    drawn = sorted((row["x_"], row["y_"]) for row in chart.spec["data"]["values"])
+    assert drawn == sorted((each.samples_seen, each.scores["quiz/accuracy"]) for each in found)
 
 
 def test_highest_is_best_under_max(tmp_path):

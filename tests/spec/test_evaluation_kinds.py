@@ -90,9 +90,17 @@ def test_wrong_sets_are_told_with_their_field(entry: dict[str, Any], said: str) 
     assert "pw" not in str(caught.value)
 
 
+def test_a_detached_set_that_says_nothing_of_when_is_scored_at_the_end() -> None:
+    spec = sweep({"name": "b", "detached": True}, {"name": "c", "detached": True, "when": "milestones"})
+    assert [entry.when for entry in spec.evaluation] == ["milestones", "end", "milestones"]
+    assert parse_sweep({**spec.content(), "storage": "runs"}).evaluation == spec.evaluation
+    assert spec.content()["evaluation"][0]["when"] == "milestones"
+
+
+@pytest.mark.parametrize("when", ["milestones", "end"])
 @pytest.mark.parametrize("judged", ["objective", "constraint"])
-def test_nothing_is_judged_by_a_detached_set(judged: str) -> None:
-    later = {"name": "later", "kind": "exact_match", "data": "testbed:skills", "detached": True}
+def test_nothing_is_judged_by_a_detached_set(judged: str, when: str) -> None:
+    later = {"name": "later", "kind": "exact_match", "data": "testbed:skills", "detached": True, "when": when}
     objective: dict[str, Any] = {"metric": "later/exact_match", "mode": "max"}
     if judged == "constraint":
         objective = {"metric": "eval/loss", "constraints": [{"metric": "later/exact_match", "at_least": 0.1}]}

@@ -202,3 +202,23 @@ def test_missing_data_files_are_told(session: Callable[..., TrainingSession], ta
     (tasks / "rows.jsonl").unlink()
     with pytest.raises(DataError, match="cannot be loaded"):
         _ = session(tasks=["tiny_answer"]).parts
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("tiny_choice.yaml", "doc_to_target: gold", "doc_to_target: n"),
+        ("tiny_choice.yaml", "metric: acc_norm", "metric: brier_score"),
+        ("shots.jsonl", '"n": 1', '"n": 9'),
+    ],
+)
+def test_a_task_that_was_changed_has_another_digest(
+    session: Callable[..., TrainingSession], tasks: Path, file: str, old: str, new: str
+) -> None:
+    def digest() -> str:
+        return session(tasks=["tiny_choice"], num_fewshot=1).parts.sets[0].digest
+
+    before = digest()
+    assert digest() == before
+    (tasks / file).write_text((tasks / file).read_text().replace(old, new))
+    assert digest() != before

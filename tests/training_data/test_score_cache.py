@@ -85,3 +85,20 @@ def test_what_does_not_change_scores_is_no_part_of_their_key() -> None:
     entry = EvaluationSet("a", "exact_match", "rows.jsonl")
     assert settings_key(entry) == settings_key(replace(entry, name="b", when="end", detached=True))
     assert settings_key(entry) != settings_key(replace(entry, extract="#### (.*)"))
+
+
+def test_a_corrected_answer_key_has_a_quiz_scored_anew(setup: TrialSetup, tmp_path: Path) -> None:
+    quiz = tmp_path / "quiz.jsonl"
+
+    def right(answer: int) -> float:
+        rows = [{"question": f"what is {n}", "choices": ["red", "blue", "five"], "answer": answer} for n in range(7)]
+        quiz.write_text("\n".join(map(json.dumps, rows)))
+        asked = replace(setup, evaluation=(EvaluationSet("quiz", "multiple_choice", str(quiz)),))
+        session = TrainingSession(asked, tmp_path / "c", device="cpu")
+        config = TrialConfig("full", 4, 1e-2, 8)
+        method, model = session.wrapped(config)
+        whole = session.base_evaluation.values["quiz/accuracy"]
+        assert session.evaluate(model, method, config=config).values["quiz/accuracy"] == whole, "the untrained model"
+        return whole
+
+    assert sum(map(right, range(3))) == pytest.approx(1.0), "each row has one likeliest choice"

@@ -31,8 +31,8 @@ def choose_methods(request: Request, trials: int, past: Sequence[PastSweep]) -> 
     """
     if request.methods:
         for name in request.methods:
-            method_info(name, "--methods")
-        return request.methods, Advice("search_space.method", list(request.methods), "as asked", ("--methods",))
+            method_info(name, "--method")
+        return request.methods, Advice("search_space.method", list(request.methods), "as asked", ("--method",))
     most = 1 if trials < 6 else 2 if trials < 16 else 3
     full_first = request.model.parameters <= FULL_AT_MOST
     usual = ("full", "lora") if full_first else ("lora", "full")

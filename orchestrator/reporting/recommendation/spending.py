@@ -58,17 +58,24 @@ def spend(request: Request) -> Spending:
             why = f"shorter than {why}, so that the budget holds at least {FEW_TRIALS} trials"
     if runs < LEAST_TRIALS:
         raise InputError("--budget", value=request.budget.label,
-                         rule=f"holds {runs} trial of {samples:,} samples, and a search needs at least {LEAST_TRIALS}",
+                         rule=f"holds {runs} trial{'s' * (runs != 1)} of {samples:,} samples, and a search needs at least {LEAST_TRIALS}",
                          mend="raise the budget, or give shorter trials with --samples")  # fmt: skip
     if samples < LEAST_SAMPLES:
-        raise InputError("--samples", value=samples,
-                         rule=f"a trial needs at least {LEAST_SAMPLES} samples, {LEAST_STEPS} optimizer steps of 4",
-                         mend="give longer trials, or more data")  # fmt: skip
+        raise _too_short(request, samples, why)
     repeats = next((count for least, count in REPEATS if runs >= least), 0)
     kept = f", {repeats * CANDIDATES} of them kept for repeats" if repeats else ""
     held = "" if request.budget.unit == "trials" else f"{request.budget.label} hold "
     reason = f"{held}{runs} trials{kept}, of {samples:,} samples each ({why})"
     return Spending(runs - repeats * CANDIDATES, samples, repeats, reason, TRAINING_HUB)
+
+
+def _too_short(request: Request, samples: int, why: str) -> InputError:
+    needed = f"a trial needs at least {LEAST_SAMPLES}, {LEAST_STEPS} optimizer steps of 4"
+    if request.samples is not None:
+        return InputError("--samples", value=samples, rule=needed, mend="give longer trials")
+    source = request.settings.get("data", {}).get("train")
+    return InputError("--data", value=source, rule=f"its {request.data.rows:,} rows make trials of {samples:,} samples ({why}), and {needed}",
+                      mend="give more data, or longer trials with --samples")  # fmt: skip
 
 
 def _whole_length(request: Request) -> tuple[int, str]:

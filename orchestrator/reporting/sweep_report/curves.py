@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ from orchestrator.reporting.sweep_report.thinning import MOST_POINTS, Point, dra
 from orchestrator.results import TrialHistory
 
 Row = dict[str, Any]
+MOST_OTHER_SCORES = 4
+"""Charts of metrics besides the objective: those of the sets that the sweep file names first."""
 _SIGNALS: Mapping[str, tuple[str, Callable[[TrainingSignal], float]]] = {
     "training-loss": ("Training loss (plain cross-entropy, nats per token)", lambda signal: signal.loss),
     "gradient-norm": ("Gradient norm before clipping", lambda signal: signal.grad_norm),
@@ -36,7 +39,7 @@ def curves_section(facts: SweepFacts) -> Section | None:
     if not drawn:
         return None
     colours = method_colours(facts.methods)
-    charts = [_held_out(facts, drawn, colours)]
+    charts = [_held_out(facts, drawn, colours), *_other_scores(facts, drawn, colours)]
     if any(trial.signals for trial in drawn):
         charts += [_signals(facts, drawn, colours, name) for name in _SIGNALS]
     blocks: list[Block] = [
@@ -55,7 +58,7 @@ def method_legend(colours: Mapping[str, str], trials: Iterable[TrialHistory]) ->
 def _what(facts: SweepFacts, drawn: Sequence[TrialHistory], charts: Sequence[Chart | None]) -> str:
     total = sum(bool(trial.milestones) for trial in facts.trials)
     text = "A cross marks where a trial was stopped, a triangle where it diverged; point at a curve for the trial, at a mark for the reason. The thick curve is the recommended recipe."
-    if len(charts) > 1:
+    if any(trial.signals for trial in drawn):
         text += f" Series of more than {MOST_POINTS} steps are drawn as means over short stretches; hovering also tells the largest value of the stretch."
     if len(drawn) < total:
         text += (
@@ -71,6 +74,27 @@ def _held_out(facts: SweepFacts, drawn: Sequence[TrialHistory], colours: Mapping
         values = [(each.samples_seen, facts.value(each.scores)) for each in trial.milestones]
         series[trial.result.trial_id] = [Point(x, y, y) for x, y in values if y is not None]
     return _chart(facts, drawn, colours, "held-out", f"Held-out: {facts.label}", series, marked=True)
+
+
+def _other_scores(facts: SweepFacts, drawn: Sequence[TrialHistory], colours: Mapping[str, str]) -> list[Chart | None]:
+    """Return a chart of each metric, besides the objective, that was scored at milestones: in the slot, or detached."""
+    seen = dict.fromkeys(metric for trial in drawn for metric in _at_two_milestones(trial) if metric != facts.label)
+    charts = []
+    for number, metric in enumerate(list(seen)[:MOST_OTHER_SCORES], start=1):
+        series = {
+            trial.result.trial_id: [
+                Point(each.samples_seen, each.scores[metric], each.scores[metric])
+                for each in trial.milestones if math.isfinite(each.scores.get(metric, math.nan))
+            ]
+            for trial in drawn
+        }  # fmt: skip
+        charts.append(_chart(facts, drawn, colours, f"score-{number}", f"Also scored: {metric}", series, marked=True))
+    return charts
+
+
+def _at_two_milestones(trial: TrialHistory) -> list[str]:
+    times = Counter(metric for each in trial.milestones for metric in each.scores)
+    return [metric for metric, count in times.items() if count > 1]
 
 
 def _signals(facts: SweepFacts, drawn: Sequence[TrialHistory], colours: Mapping[str, str], name: str) -> Chart | None:
@@ -160,7 +184,9 @@ def _upper_end(values: Sequence[float]) -> float:
     """Return where the axis ends: beyond all but the wildest values, so that one blow-up does not flatten the rest."""
     ordered = sorted(values)
     typical = ordered[min(len(ordered) - 1, int(0.98 * len(ordered)))]
-    return ordered[-1] if ordered[-1] <= 3 * abs(typical) else 3 * abs(typical)
+    # Where nearly all are 0 (exact match early on) there is nothing wild about the others.
+    end = 3 * abs(typical) or ordered[-1]
+    return min(ordered[-1], end)
 
 
 def _short(value: float) -> float:

@@ -145,8 +145,14 @@ def _cost(facts: SweepFacts) -> Sentence:
     return (
         Strong("Cost: "),
         f"{duration(result.wall_seconds)} on {counted(result.slots, 'slot')} ({duration(result.training_seconds)} of training and "
-        f"{duration(result.evaluation_seconds)} of evaluation, {result.evaluation_share:.0%} of the slots' time), {result.samples_trained:,} samples{_beside(result)}.",
+        f"{duration(result.evaluation_seconds)} of evaluation, {result.evaluation_share:.0%} of the slots' time), {result.samples_trained:,} samples{_beside(result)}.{_unscored(result)}",
     )  # fmt: skip
+
+
+def _unscored(result: SweepResult) -> str:
+    if not result.unscored:
+        return ""
+    return f" Detached evaluation sets left {counted(result.unscored, 'milestone')} unscored, as too many waited or weights were lost."
 
 
 def _beside(result: SweepResult) -> str:

@@ -51,7 +51,9 @@ class JudgeScorer(Scorer):
         stored = open_or_build(sources.cache_dir, key_of("judge", asked, spelling, tokenizers.__version__), build)
         tasks = [found[place] for place in stored.meta["kept"]]
         baseline = {} if settings.judge.baseline == "base" else _read_baseline(settings, tasks)
-        return PreparedSet(settings, stored.data, {**stored.meta, "tasks": tasks, "baseline": baseline})
+        references = [asked[place] for place in stored.meta["kept"]]
+        note = {**stored.meta, "tasks": tasks, "references": references, "baseline": baseline}
+        return PreparedSet(settings, stored.data, note)
 
     def check(self, entry: PreparedSet) -> str:
         """See `Scorer.check`; the judge must answer a short question."""

@@ -21,6 +21,12 @@ from orchestrator.settings import EvaluationSet
 Index = dict[str, dict[str, Any]]
 """Name of a task, group or tag -> ``folder`` (relative to lm-eval's own) and ``parts`` (names that belong to it)."""
 
+_DECIDING = (
+    "doc_to_text", "doc_to_target", "doc_to_choice", "process_results", "description", "target_delimiter",
+    "fewshot_delimiter", "gen_prefix", "output_type", "generation_kwargs", "metric_list", "filter_list",
+)  # fmt: skip
+"""Fields of a task's configuration that decide its scores beside its documents."""
+
 
 @dataclass(frozen=True)
 class LoadedTasks:
@@ -248,10 +254,18 @@ def _digest(tasks: Mapping[str, Any], settings: EvaluationSet) -> str:
         documents = task.eval_docs
         count = len(documents) if settings.limit is None else min(settings.limit, len(documents))
         total.update(f"{name}\0{task.VERSION}\0{count}\0{task.config.num_fewshot}".encode())
-        total.update(str(getattr(task.config, "doc_to_text", "")).encode())
+        told = task.config.to_dict()
+        total.update(json.dumps({key: told.get(key) for key in _DECIDING}, sort_keys=True, default=_plain).encode())
         for place in range(count):
             total.update(json.dumps(documents[place], sort_keys=True, default=str).encode())
+        for example in (task.fewshot_docs() or ()) if task.config.num_fewshot else ():
+            total.update(json.dumps(example, sort_keys=True, default=str).encode())
     return total.hexdigest()
+
+
+def _plain(value: Any) -> str:
+    """Return what JSON does not know as text: a function by its name, as its address is another in each process."""
+    return str(getattr(value, "__qualname__", value))
 
 
 def _cannot_load(where: str, tasks: Sequence[str], error: Exception) -> DataError:
