@@ -205,9 +205,12 @@ class DetachedScoring:
 
     def _append(self, job: ScoreJob, found: Found) -> None:
         sets = tuple(asdict(each) for each in self._sets if job.final or each.when == "milestones")
+        # The outbox brings them to the trial's run, if not at once. The base model has none, and failures are not told.
+        told = job.trial_id != BASE and not found.failure
+        run_id = self._tracker.run_ids.get(job.trial_id, "") if told else ""
         later = LaterScores(
             job.trial_id, job.index, self._samples(job), found.scores, found.standard_errors, found.seconds, sets,
-            failure=found.failure,
+            run_id=run_id, failure=found.failure,
         )  # fmt: skip
         append_scores(self._folder.later_scores, [later])
 

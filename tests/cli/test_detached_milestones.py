@@ -105,6 +105,9 @@ def test_every_milestone_gets_the_scores_that_it_would_have_got_in_the_slot(
         assert series == [(each.samples_seen, each.scores["beside/loss"]) for each in before]
         assert errors == [each.standard_errors["beside/loss"] for each in before]
         assert session.steps(trial_id) == dict(series)
+        # `evaluate` reads there that it need not tell them again.
+        kept = [each for each in read_scores(sweep.folder.later_scores) if each.trial_id == trial_id]
+        assert {each.run_id for each in kept} == {session.tracker.run_ids[trial_id]}
         late = ["late/loss" in each.scores for each in found.trial(trial_id).milestones]
         assert late == [False, False, False, True]
         assert found.trial(trial_id).result.scores["beside/loss"] == series[-1][1]
