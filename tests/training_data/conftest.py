@@ -7,12 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny_models import build_model, build_tokenizer
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Any:
     return build_tokenizer()
+
+
+@pytest.fixture
+def model() -> Any:
+    """A livelier model than a fresh one, whose answers hardly depend on the prompt."""
+    model = build_model()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(6)
+    return model
 
 
 @pytest.fixture(scope="session")

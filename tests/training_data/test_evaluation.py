@@ -18,19 +18,6 @@ from orchestrator.training.prepare import PreparedSet
 from orchestrator.training.tokenise import TokenisedData
 
 
-@pytest.fixture
-def model() -> Any:
-    from tiny_models import build_model
-
-    model = build_model()
-    # A livelier model than a fresh one, whose answers hardly depend on the prompt.
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter.mul_(6)
-    return model
-
-
 def make_data(rows: int = 30, seed: int = 0, mask_share: float = 0.5) -> TokenisedData:
     rng = np.random.default_rng(seed)
     lengths = rng.integers(4, 40, size=rows)

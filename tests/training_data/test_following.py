@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,19 +48,6 @@ def test_a_text_may_become_whatever_it_is_the_beginning_of(begun: str, more: str
 def test_half_a_character_may_become_any() -> None:
     assert may_become("caf\ufffd", "café")
     assert not may_become("cat", "café")
-
-
-@pytest.fixture
-def model() -> Any:
-    from tiny_models import build_model
-
-    model = build_model()
-    # A livelier model than a fresh one, whose answers hardly depend on the prompt.
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() == 2:
-                parameter.mul_(6)
-    return model
 
 
 def references_for(model: Any, length_limit: int, longest: int) -> list[TokenRow]:
