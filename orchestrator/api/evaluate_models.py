@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ class ModelScoring:
     def _write(self, later: LaterScores, cached: bool) -> bool:
         """Add scores to the sweep and to the trial's MLflow run, once; returns whether MLflow holds them."""
         run_id = self.runs.run_ids.get(later.trial_id, "") if later.trial_id else ""
-        kept = [each for each in read_scores(self.folder.later_scores) if same_scores(each, later)] if cached else []
+        kept = [each for each in self._earlier if same_scores(each, later)] if cached else []
         if not kept:
             append_scores(self.folder.later_scores, [replace(later, sets=self.sets)])
         if not run_id or any(each.run_id == run_id for each in kept):
@@ -156,6 +157,11 @@ class ModelScoring:
         if tracked:
             append_scores(self.folder.later_scores, [replace(later, seconds=0.0, run_id=run_id)])
         return tracked
+
+    @cached_property
+    def _earlier(self) -> list[LaterScores]:
+        """Scores that stood in the sweep's file before this call; read once, however many models are known."""
+        return read_scores(self.folder.later_scores)
 
     def _track(self, run_id: str, later: LaterScores) -> bool:
         try:

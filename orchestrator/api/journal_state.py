@@ -63,7 +63,7 @@ class JournalState:
 
     @property
     def compares(self) -> bool:
-        """Whether trials are stopped by comparison."""
+        """Whether trials are compared at rungs, and some go on."""
         return self.spec.stopping.rungs.enabled and not self.first["content"].get("record", False)
 
     @cached_property

@@ -19,7 +19,8 @@ from orchestrator.tuning.journal import Record, read_journal
 from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.reports import read_report
 
-_STOPPERS = ("forecast", "rungs", "early_dynamics")
+_STOPPERS = ("rungs", "early_dynamics")
+"""Rules that end trials by comparison; the forecast compares where rungs are."""
 _ENDED = (TrialState.COMPLETED, TrialState.DIVERGED)
 
 
@@ -129,8 +130,7 @@ def _check_recorded(folder: SweepFolder, records: list[Record]) -> None:
 
 def _trains_all(content: Mapping[str, Any]) -> bool:
     """Whether a sweep's rules let every trial train to its end, or until it diverges."""
-    rules = content.get("stopping", {})
-    return bool(content["record"]) or not any(rules.get(name, {"enabled": True})["enabled"] for name in _STOPPERS)
+    return bool(content["record"]) or not any(content["stopping"][name]["enabled"] for name in _STOPPERS)
 
 
 def _check_complete(folder: SweepFolder, records: list[Record], courses: list[_Course]) -> None:

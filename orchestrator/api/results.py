@@ -39,7 +39,7 @@ class SweepState(Protocol):
 
     @property
     def compares(self) -> bool:
-        """Whether trials are stopped by comparison."""
+        """Whether trials are compared at rungs, and some go on."""
 
     @property
     def stopping(self) -> bool:

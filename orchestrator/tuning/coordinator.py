@@ -88,7 +88,7 @@ class Coordinator:
 
     @property
     def compares(self) -> bool:
-        """Whether trials are stopped by comparison."""
+        """Whether trials are compared at rungs, and some go on."""
         return self.engine.policy.rungs.enabled and not self.engine.policy.record
 
     @property

@@ -149,6 +149,11 @@ def _schedules(runs: Runs, target: Target) -> list[Chart]:
                        "Final score by schedule and warm-up, mean over seeds with 95 % interval.")]  # fmt: skip
 
 
+def _unit_of(targets: Sequence[Target]) -> str:
+    """Return the axis title of scores that stand beside each other: of one, its own; of several, what they have in common."""
+    return title_of(targets[0]) if len(targets) == 1 else "exact match"
+
+
 def _strategies(runs: Runs, target: Target) -> list[Chart]:
     arms = runs.arms("strategy", lambda arm: arm.batch == LAB)[::-1]
     names: tuple[Target, ...] = ("knowledge", "skills") if "knowledge" in runs.targets else (target,)
@@ -161,7 +166,7 @@ def _strategies(runs: Runs, target: Target) -> list[Chart]:
         f"{arm.strategy} {np.mean([chosen_samples(run, target) for run in _of(runs, arm)]):,.0f}" for arm in arms
     )
     return [
-        dots_chart("F5-here-1", "Here: stacked and phased, best checkpoint", "score", "exact match" if "knowledge" in names else title_of(target), _dots(dots),
+        dots_chart("F5-here-1", "Here: stacked and phased, best checkpoint", "score", _unit_of(names), _dots(dots),
                    "Best checkpoint on the test, mean over seeds with 95 % interval."),
         curves_chart("F5-here-2", f"Here: over samples (to the peak: {samples})", "samples seen", title_of(target), steps,
                      "Score over samples seen, mean over seeds."),
@@ -179,7 +184,7 @@ def _recipes(runs: Runs, target: Target) -> list[Chart]:
     ]  # fmt: skip
     steps = [step for label, arm in named for step in _mean_curve(_of(runs, arm), label, target)]
     return [
-        dots_chart("F6-here-1", "Here: as the paper compares (best checkpoint, unequal samples)", "score", "exact match" if "knowledge" in names else title_of(target),
+        dots_chart("F6-here-1", "Here: as the paper compares (best checkpoint, unequal samples)", "score", _unit_of(names),
                    _dots(dots), "Best checkpoint on the test, mean over seeds with 95 % interval."),
         curves_chart("F6-here-2", "Here: at equal samples", "samples seen", title_of(target), steps, "Score over samples seen, mean over seeds."),
     ]  # fmt: skip
