@@ -326,7 +326,8 @@ def test_several_processes_of_one_trial_stop_at_the_same_step(make: Make, tmp_pa
     callback = SweepCallback()
     trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=callback.resume_from_checkpoint)
-    print("rank", arguments.process_index, "of", arguments.world_size, "ended at step", trainer.state.global_step, flush=True)
+    # One write: both processes share one unbuffered output, and print() writes each word by itself.
+    sys.stdout.write(f"rank {arguments.process_index} of {arguments.world_size} ended at step {trainer.state.global_step}\\n")
     """
     words = ["torchrun", "--standalone", "--nproc_per_node=2", "script.py"]
     first = make(code, function="", command=words, grace_seconds=60.0)
