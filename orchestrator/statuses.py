@@ -50,6 +50,7 @@ class SweepStatus:
         location: Its folder, or the MLflow store it was read from.
         driver: Which process runs it; empty when none does or it is unknown.
         problem: Why it cannot be read.
+        milestones_waiting: Milestones whose weights are kept until detached evaluation sets have scored them.
         trials: All trials, best first; empty in a list of sweeps.
     """
 
@@ -68,6 +69,7 @@ class SweepStatus:
     location: str = ""
     driver: str = ""
     problem: str = ""
+    milestones_waiting: int = 0
     trials: tuple[TrialStatus, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:

@@ -127,7 +127,8 @@ def content_of(record: Record) -> dict[str, Any]:
 def standing_plan(records: Sequence[Record]) -> SweepPlan:
     """Return the numbers that all trials share, as the sweep stands now."""
     values = standing_record(records)["plan"]
-    return SweepPlan(values["trials"], values["samples"], tuple(values["levels"]), tuple(values["rung_indices"]))
+    levels, rungs = tuple(values["levels"]), tuple(values["rung_indices"])
+    return SweepPlan(values["trials"], values["samples"], levels, rungs, values.get("rows"))
 
 
 def is_complete(records: Sequence[Record]) -> bool:
@@ -147,7 +148,7 @@ def complete_capacity(folder: SweepFolder, asked: Mapping[str, Any]) -> Capacity
         None for a sweep that is not complete, that was asked for another audit or other repeats, or for which an action
         of a user or weights to be scored wait.
     """
-    if waiting_actions(folder) or folder.any_waiting:
+    if waiting_actions(folder) or folder.milestones_waiting:
         return None
     records = read_journal(folder.journal)
     if not is_complete(records) or after_search(records) != asked:

@@ -10,6 +10,7 @@ from orchestrator.decisions.early_dynamics import EarlyDynamicsRule
 from orchestrator.decisions.engine import StoppingEngine
 from orchestrator.decisions.forecast import ForecastRule
 from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, load_model
+from orchestrator.decisions.forecast_panel import UNKNOWN_EPOCHS
 from orchestrator.decisions.policy import StoppingPolicy
 from orchestrator.decisions.rungs import RungRule
 from orchestrator.spec.sweep import SweepSpec
@@ -36,6 +37,7 @@ def make_policy(spec: SweepSpec, plan: SweepPlan, record: bool) -> StoppingPolic
             miss=rules.forecast.miss,
             tolerance=rules.forecast.tolerance,
             weights=_weights(spec),
+            epochs=plan.epochs or UNKNOWN_EPOCHS,
         ),
         early_dynamics=EarlyDynamicsRule(
             enabled=rules.early_dynamics.enabled,

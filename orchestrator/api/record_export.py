@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.api.history import standing_plan
 from orchestrator.api.preflight import Say, silent
 from orchestrator.api.results import read_base_scores
 from orchestrator.errors import StorageError
@@ -73,7 +74,9 @@ def export_recorded(folder: SweepFolder, say: Say = silent) -> RecordedSweep:
     metrics = _common_metrics(scores for course in kept for _, scores in course.evaluations)
     base = read_base_scores(folder)
     start = [(0, dict(base))] if metrics and metrics <= base.keys() else []
-    return RecordedSweep(folder.name, tuple(_trial(folder, course, metrics, start) for course in kept))
+    epochs = standing_plan(records).epochs
+    extra = {} if epochs is None else {"epochs": epochs}
+    return RecordedSweep(folder.name, tuple(_trial(folder, course, metrics, start, extra) for course in kept))
 
 
 def past_recorded(storage: Path, say: Say = silent) -> list[RecordedSweep]:
@@ -151,7 +154,11 @@ def _common_metrics(scores: Iterable[Mapping[str, float]]) -> set[str]:
 
 
 def _trial(
-    folder: SweepFolder, course: _Course, metrics: set[str], start: list[tuple[int, dict[str, float]]]
+    folder: SweepFolder,
+    course: _Course,
+    metrics: set[str],
+    start: list[tuple[int, dict[str, float]]],
+    extra: Mapping[str, float],
 ) -> RecordedTrial:
     last = course.milestones[-1]
     completed = last["state"] == TrialState.COMPLETED
@@ -160,7 +167,7 @@ def _trial(
     evaluations = sorted(dict([*start, *course.evaluations]).items()) if metrics else []
     return RecordedTrial(
         trial=course.trial,
-        config={**course.config, "name": course.name},
+        config={**course.config, **extra, "name": course.name},
         cohort=last["decision"]["cohort"],
         signals=np.array([_row(signal) for signal in signals], dtype=np.float64).reshape(-1, len(SIGNAL_COLUMNS)),
         evals=tuple((samples, {name: scores[name] for name in sorted(metrics)}) for samples, scores in evaluations),

@@ -68,21 +68,25 @@ def _sweep(reader: RunReader, run: TrackedRun, trials: Sequence[TrackedRun]) -> 
         {key: reader.series(each.run_id, key) for key in each.metrics if not key.startswith(_NOT_SCORES)}
         for each in trials
     ]
-    recorded = [_trial(reader, each, series) for each, series in zip(trials, scores, strict=True)]
+    # Sweeps that were tracked before it was noted have no such parameter.
+    extra = {"epochs": float(run.params["epochs"])} if "epochs" in run.params else {}
+    recorded = [_trial(reader, each, series, extra) for each, series in zip(trials, scores, strict=True)]
     if sum(trial.status == "completed" for trial in recorded) < SMALLEST_PANEL:
         raise StorageError(run.sweep, rule=f"fewer than {SMALLEST_PANEL} of its trials completed",
                            mend="record more trials")  # fmt: skip
     return RecordedSweep(run.sweep, tuple(recorded))
 
 
-def _trial(reader: RunReader, run: TrackedRun, scores: Mapping[str, Series]) -> RecordedTrial:
+def _trial(
+    reader: RunReader, run: TrackedRun, scores: Mapping[str, Series], extra: Mapping[str, float]
+) -> RecordedTrial:
     config = _config(run)
     completed = run.tags["outcome"] == Outcome.COMPLETED.value
     everywhere = _at_every_milestone(scores)
     milestones = sorted({step for key in everywhere for step, _ in scores[key]})
     return RecordedTrial(
         trial=run.tags.get("orchestrate.trial_id", run.run_id),
-        config={**config, "name": _name(run)},
+        config={**config, **extra, "name": _name(run)},
         cohort="",
         signals=_signals(reader, run, config["effective_batch_size"], milestones),
         evals=tuple((step, {key: dict(scores[key])[step] for key in everywhere}) for step in milestones),

@@ -108,7 +108,7 @@ class Session:
         except KeyboardInterrupt:
             folder = self._start.folder
             command = f"'orchestrate evaluate {folder.root} --all'"
-            mend = "the same command" if folder.any_waiting else command
+            mend = "the same command" if folder.milestones_waiting else command
             self._start.say(f"Stopped now; {mend} computes the scores that are missing.")
 
     def _greet(self, coordinator: Coordinator) -> None:

@@ -58,6 +58,7 @@ def _sweep_info(start: SessionStart, first: Record) -> SweepInfo:
         "searcher": first["content"]["searcher"]["kind"], "trials": first["plan"]["trials"],
         "samples_per_trial": start.plan.samples, "methods": ", ".join(first["content"]["search_space"]["method"]),
         "milestones": ", ".join(map(str, start.plan.levels)),
+        **({} if start.plan.epochs is None else {"epochs": start.plan.epochs}),
     }  # fmt: skip
     return SweepInfo(
         sweep_id=str(first["sweep_id"]),

@@ -53,6 +53,7 @@ def sweep_status(sweep: Sweep, storage: Path | str | None = None) -> SweepStatus
         elapsed_seconds=result.wall_seconds,
         location=str(folder.root),
         driver=sign.label if running and sign else "",
+        milestones_waiting=folder.milestones_waiting,
         trials=trials,
     )
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from orchestrator.decisions.forecast_landing import corrected, learned_landing
 from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, ForecastModel, load_model
-from orchestrator.decisions.forecast_panel import Array, Panel, make_panel
+from orchestrator.decisions.forecast_panel import UNKNOWN_EPOCHS, Array, Panel, make_panel
 from orchestrator.decisions.sighting import Sighting
 
 RULE = "forecast"
@@ -36,6 +36,7 @@ class ForecastRule:
         miss: Probability, at each milestone, that the best trial is not among those that go on.
         tolerance: Tolerated regret: a trial that ends this close to the best counts as the best; in the objective's units.
         weights: Fitted weights, or the file that holds them.
+        epochs: How often a whole trial sees each training row.
 
     Raises:
         ValueError: If a parameter is out of range; states the value.
@@ -45,6 +46,7 @@ class ForecastRule:
     miss: float = 0.05
     tolerance: float = 0.0
     weights: Path | ForecastModel = SHIPPED_WEIGHTS
+    epochs: float = UNKNOWN_EPOCHS
 
     @property
     def model(self) -> ForecastModel:
@@ -56,6 +58,8 @@ class ForecastRule:
             raise ValueError(f"miss must be a probability between 0 and 1 (exclusive), got {self.miss}")
         if not (self.tolerance >= 0 and math.isfinite(self.tolerance)):
             raise ValueError(f"tolerance must be a finite number from 0, got {self.tolerance}")
+        if not (self.epochs > 0 and math.isfinite(self.epochs)):
+            raise ValueError(f"epochs must be a finite number above 0, got {self.epochs}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,12 @@ class CredibleSet:
 
 
 def survey(
-    sightings: Iterable[Sighting], levels: Sequence[int], budget: int, model: ForecastModel, survivors: float = 1.0
+    sightings: Iterable[Sighting],
+    levels: Sequence[int],
+    budget: int,
+    model: ForecastModel,
+    survivors: float = 1.0,
+    epochs: float = UNKNOWN_EPOCHS,
 ) -> Survey:
     """Return what the trials' pasts say; in whatever order they come.
 
@@ -125,9 +134,10 @@ def survey(
         budget: Samples of a whole trial.
         model: Weights.
         survivors: Share of the cohort's trials that these are; the others were stopped before.
+        epochs: How often a whole trial sees each training row.
     """
     ordered = tuple(sorted(sightings, key=lambda sighting: sighting.trial_id))
-    panel = make_panel(ordered, levels, budget, survivors)
+    panel = make_panel(ordered, levels, budget, survivors, epochs)
     return Survey(ordered, panel, *model.mean_and_deviation(panel))
 
 

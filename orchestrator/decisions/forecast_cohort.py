@@ -74,7 +74,7 @@ class ForecastBook:
             began = max(len(self._seen.get(0, {})), len(sightings))
             self._surveys[rung] = survey(
                 self._penalised(sightings, rung), self._levels[: rung + 1], self._budget, self._rule.model,
-                len(sightings) / began,
+                len(sightings) / began, self._rule.epochs,
             ) if sightings else None  # fmt: skip
         return self._surveys[rung]
 

@@ -47,6 +47,9 @@ EXTRAPOLATION, STRONG_EXTRAPOLATION = 0.25, 0.5
 quarter ranks the finals better than none (no extrapolation), a half or all of it."""
 
 STEEPEST = 3.0
+UNKNOWN_EPOCHS = 1.0
+"""Stands for the epochs of a training whose rows are not known."""
+
 ROUNDED_DIGITS = 6
 """Equal slopes must stay equal: rounding noise would rank them."""
 
@@ -70,6 +73,7 @@ class Panel:
             objective measures what is being learned, low or negative where it measures what is kept.
         share: Share of the budget at this milestone.
         survivors: Share of the cohort's trials that are left; the others have been stopped before.
+        epochs: How often a whole trial sees each training row.
     """
 
     trial_ids: tuple[str, ...]
@@ -83,6 +87,7 @@ class Panel:
     alignment: float
     share: float
     survivors: float = 1.0
+    epochs: float = UNKNOWN_EPOCHS
 
 
 def relative(values: Array, best: float, unit: float) -> Array:
@@ -109,7 +114,13 @@ def normal_scores(values: Array) -> Array:
     return result
 
 
-def make_panel(sightings: Sequence[Sighting], levels: Sequence[int], budget: int, survivors: float = 1.0) -> Panel:
+def make_panel(
+    sightings: Sequence[Sighting],
+    levels: Sequence[int],
+    budget: int,
+    survivors: float = 1.0,
+    epochs: float = UNKNOWN_EPOCHS,
+) -> Panel:
     """Return the features of trials seen at one milestone; their objectives must be finite.
 
     Args:
@@ -117,6 +128,7 @@ def make_panel(sightings: Sequence[Sighting], levels: Sequence[int], budget: int
         levels: Samples seen at the milestones so far, the last is now.
         budget: Samples of a whole trial.
         survivors: Share of the cohort's trials that these are.
+        epochs: How often a whole trial sees each training row.
     """
     scores = np.array([sighting.scores[-1] for sighting in sightings])
     unit = centre_and_unit(scores)[1]
@@ -143,7 +155,8 @@ def make_panel(sightings: Sequence[Sighting], levels: Sequence[int], budget: int
     columns += neighbourhood(sightings, extrapolated)
     return Panel(
         tuple(sighting.trial_id for sighting in sightings), np.column_stack(columns), best, carried_unit,
-        float(scores.min()), _pace(sightings, scores, levels), bool(scores.min() > 0), _unrest(sightings, scores), rank_correlation(scores, train_loss), min(1.0, levels[-1] / budget), survivors,
+        float(scores.min()), _pace(sightings, scores, levels), bool(scores.min() > 0), _unrest(sightings, scores),
+        rank_correlation(scores, train_loss), min(1.0, levels[-1] / budget), survivors, epochs,
     )  # fmt: skip
 
 

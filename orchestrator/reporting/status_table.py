@@ -48,6 +48,8 @@ def print_sweep(sweep: SweepStatus, console: Console, now: float, everything: bo
     console.print(head)
     times = f"began {ago(sweep.began, now)}, last sign {ago(sweep.updated, now)}, {duration(sweep.elapsed_seconds)} run"
     console.print(Text.assemble("trials  ", _counts(sweep), f"; samples  {_samples(sweep)} of exhaustive; {times}"))
+    if sweep.milestones_waiting:
+        console.print(f"waiting for detached scores  {sweep.milestones_waiting} checkpoints")
     if sweep.best is not None:
         console.print(Text.assemble(("best  ", "bold green"), _best(sweep)))
     shown = sweep.trials if everything else sweep.trials[:ROWS]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from orchestrator.decisions.forecast_panel import UNKNOWN_EPOCHS
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.trials import TrialFacts
 from orchestrator.records import Action, TrainingSignal
@@ -23,7 +24,8 @@ class Problem:
     """A replayed sweep as a scheduler may know it beforehand.
 
     ``levels`` are milestones in samples seen, rising, the last is the whole budget of a trial. ``trials``
-    stand in the order in which they start. ``seed`` serves schedulers that draw at random.
+    stand in the order in which they start. ``seed`` serves schedulers that draw at random. ``epochs``: how often a whole
+    trial sees each training row.
     """
 
     levels: tuple[int, ...]
@@ -31,6 +33,7 @@ class Problem:
     trials: tuple[TrialFacts, ...]
     workers: int
     seed: int
+    epochs: float = UNKNOWN_EPOCHS
 
 
 @dataclass(frozen=True)

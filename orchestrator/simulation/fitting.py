@@ -21,6 +21,7 @@ from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 from orchestrator.decisions.dynamics import extract
 from orchestrator.decisions.forecast_landing import Z_90
 from orchestrator.decisions.forecast_model import (
+    ONCE,
     ForecastModel,
     Numbers,
     design,
@@ -55,6 +56,8 @@ TREES, SMALLEST_LEAF, COLUMN_SHARE = 60, 20, 0.3
 """Half of the trees split at the best threshold (they rank better), half at random ones (they are smoother)."""
 COVERED = 0.9
 """Share of the common errors that lie inside the 90 % band of a trial whose place in the cohort is sure."""
+
+LEAST_SWEEPS = 2
 
 FOLDS = 3
 """Groups of sweeps that are left out in turn when the spread is fitted."""
@@ -141,7 +144,7 @@ def _lesson(
     levels: Sequence[int],
     survivors: float,
 ) -> Iterator[Lesson]:
-    panel = make_panel([sighting for sighting, _ in part], levels, sweep.levels[-1], survivors)
+    panel = make_panel([sighting for sighting, _ in part], levels, sweep.levels[-1], survivors, sweep.epochs)
     finals = np.array([_final(trial, metric, sign) for _, trial in part])
     finite = finals[np.isfinite(finals)]
     if len(finite) < SMALLEST_PANEL - 1:
@@ -159,18 +162,29 @@ def _final(trial: RecordedTrial, metric: str, sign: float) -> float:
 def fit_forecast(taught: Sequence[Lesson]) -> ForecastModel:
     """Return the weights that fit the lessons.
 
+    Sweeps that see no row again are fitted by themselves: how curves turn round where rows are repeated would only blur
+    what is known of them. Those that do are fitted on all.
+
     Raises:
         DataError: If there are too few sweeps to learn from.
     """
+    everything = _fit(taught)
+    once = [lesson for lesson in taught if lesson.panel.epochs <= ONCE]
+    if len(once) == len(taught) or len({lesson.sweep for lesson in once}) < LEAST_SWEEPS:
+        return everything
+    return replace(_fit(once), sweeps=everything.sweeps, repeated=everything)
+
+
+def _fit(taught: Sequence[Lesson]) -> ForecastModel:
     sweeps = sorted({lesson.sweep for lesson in taught})
-    if len(sweeps) < 2:
+    if len(sweeps) < LEAST_SWEEPS:
         raise DataError("fit-forecast", "sweeps", len(sweeps), "a forecast is fitted on at least two recorded sweeps",
                         "name more files")  # fmt: skip
     stages = np.array([stage(lesson.panel.share) for lesson in taught])
     shift = _line(stages, np.array([lesson.shift for lesson in taught]))
     growth = _line(stages, np.array([lesson.growth for lesson in taught]))
     line = _final_line(taught)
-    model = ForecastModel(line, _forest(taught, line), (0.0,) * 6, shift, growth, (0.0, 0.0), tuple(sweeps))
+    model = ForecastModel(line, _forest(taught, line), (0.0,) * 7, shift, growth, (0.0, 0.0), tuple(sweeps))
     return replace(model, spread=_spread(taught, sweeps, model), doubt=_doubt(taught, model))
 
 

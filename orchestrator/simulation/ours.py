@@ -59,7 +59,8 @@ class EngineScheduler:
             ValueError: If levels and policy do not fit together.
         """
         self._halts.clear()
-        self._engine = StoppingEngine(self.policy, problem.levels, problem.objective)
+        policy = replace(self.policy, forecast=replace(self.policy.forecast, epochs=problem.epochs))
+        self._engine = StoppingEngine(policy, problem.levels, problem.objective)
         for facts in problem.trials:
             self._engine.add_trial(facts)
         self._engine.close_arrivals()

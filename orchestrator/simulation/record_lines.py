@@ -133,6 +133,10 @@ def _config(value: Any, where: str) -> dict[str, Any]:
     rate = value["learning_rate"]
     if not _is_number(rate) or not 0 < rate <= sys.float_info.max:
         raise _wrong(where, "config.learning_rate", rate, "a finite number above 0", "give the peak learning rate")
+    epochs = value.get("epochs", 1.0)
+    if not _is_number(epochs) or not 0 < epochs <= sys.float_info.max:
+        raise _wrong(where, "config.epochs", epochs, "a finite number above 0",
+                     "give the budget in samples over the training rows, or leave it out")  # fmt: skip
     return value
 
 

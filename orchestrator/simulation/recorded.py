@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from orchestrator.decisions.forecast_panel import UNKNOWN_EPOCHS
 from orchestrator.decisions.trials import TrialFacts
 from orchestrator.records import TrainingSignal
 
@@ -24,7 +25,8 @@ class RecordedTrial:
 
     Args:
         trial: Its id within the sweep.
-        config: At least ``method``, ``effective_batch_size``, ``learning_rate``, ``seed``.
+        config: At least ``method``, ``effective_batch_size``, ``learning_rate``, ``seed``; ``epochs``, if there, is how
+            often the whole trial sees each training row.
         cohort: Trials of different cohorts are never compared.
         signals: Float array of shape [optimizer steps, 5], columns `SIGNAL_COLUMNS`; NaN where a value is missing.
         evals: (samples seen, metric -> value), rising in samples seen.
@@ -118,6 +120,12 @@ class RecordedSweep:
         nearest = map(min, zip(*(places for places in evaluated if len(places) == most), strict=True))
         budget = max(trial.samples for trial in self.trials)
         return (*(samples for samples in nearest if samples < budget), budget)
+
+    @cached_property
+    def epochs(self) -> float:
+        """How often a whole trial sees each training row."""
+        told = [float(trial.config["epochs"]) for trial in self.trials if "epochs" in trial.config]
+        return max(told, default=UNKNOWN_EPOCHS)
 
     def trial(self, trial_id: str) -> RecordedTrial:
         """Return a trial by its id; raises KeyError."""

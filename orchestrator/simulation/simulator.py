@@ -119,7 +119,7 @@ def simulate(
     if sorted(order) != sorted(trial.trial for trial in sweep.trials):
         raise ValueError(f"order must name each of the {len(sweep.trials)} trials of {sweep.name} once")
     facts = tuple(sweep.trial(trial_id).facts for trial_id in order)
-    problem = Problem(sweep.levels, objective, facts, clock.workers, seed)
+    problem = Problem(sweep.levels, objective, facts, clock.workers, seed, sweep.epochs)
     return _Run(courses_of(sweep), scheduler, problem, clock).run()
 
 

@@ -92,9 +92,9 @@ class SweepFolder:
         return self.trial(trial_id) / "waiting" / f"m{index:04d}"
 
     @property
-    def any_waiting(self) -> bool:
-        """Whether weights of any milestone are kept."""
-        return any(self.root.glob("trials/*/waiting/m*"))
+    def milestones_waiting(self) -> int:
+        """How many milestones' weights are kept until detached evaluation sets have scored them."""
+        return sum(1 for _ in self.root.glob("trials/*/waiting/m*"))
 
     def report(self, trial_id: str, index: int) -> Path:
         """Report file of a trial's milestone."""

@@ -19,13 +19,20 @@ class SweepPlan:
     """What every trial of a sweep shares.
 
     ``trials`` is how many there are at most, ``samples`` the budget of one trial, ``levels`` its milestones in
-    samples, ``rung_indices`` the indices of the milestones at which trials are compared.
+    samples, ``rung_indices`` the indices of the milestones at which trials are compared. ``rows`` is the number of training
+    rows; None where an entrypoint brings data of its own.
     """
 
     trials: int
     samples: int
     levels: tuple[int, ...]
     rung_indices: tuple[int, ...]
+    rows: int | None = None
+
+    @property
+    def epochs(self) -> float | None:
+        """How often a whole trial sees each row; None where that is not known."""
+        return self.samples / self.rows if self.rows else None
 
     @property
     def exhaustive_samples(self) -> int:
@@ -56,7 +63,7 @@ def plan_sweep(spec: SweepSpec, rows: int | None, where: str = "sweep file") -> 
         milestone_levels(samples, [share], sizes)[0] for share in spec.stopping.rungs.levels or spec.milestones[:-1]
     }
     indices = tuple(index for index, level in enumerate(levels[:-1]) if level in rungs)
-    return SweepPlan(_count_trials(spec, samples, where), samples, levels, indices)
+    return SweepPlan(_count_trials(spec, samples, where), samples, levels, indices, rows)
 
 
 def _count_trials(spec: SweepSpec, samples: int, where: str) -> int:

@@ -74,7 +74,7 @@ def cohorts(sweep: RecordedSweep, metric: str, model: ForecastModel) -> Iterator
         known = [each for each in seen if each is not None]
         if len(known) >= SMALLEST_PANEL:
             levels, left = sweep.levels[: index + 1], len(known) / len(sweep.trials)
-            found = survey(known, levels, sweep.levels[-1], model, left)
+            found = survey(known, levels, sweep.levels[-1], model, left, sweep.epochs)
             yield found, np.array([ends[trial_id] for trial_id in found.panel.trial_ids])
 
 
@@ -85,7 +85,7 @@ def second_wave(
     order = [trial.trial for trial in sweep.trials]
     np.random.default_rng(seed).shuffle(order)
     half = len(order) // 2
-    policy = replace(DEFAULT_POLICY, forecast=replace(DEFAULT_POLICY.forecast, weights=model))
+    policy = replace(DEFAULT_POLICY, forecast=replace(DEFAULT_POLICY.forecast, weights=model, epochs=sweep.epochs))
     engine = StoppingEngine(policy, sweep.levels, objective)
     if not learns:
         forgetful(engine)

@@ -19,7 +19,7 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from orchestrator.decisions.forecast_model import design, line_columns
+from orchestrator.decisions.forecast_model import ONCE, design, line_columns
 from orchestrator.decisions.forecast_panel import centre_and_unit, rank_correlation, relative
 from orchestrator.simulation.calibration import own_scores, whole_panels
 from orchestrator.simulation.files import read_recorded
@@ -85,7 +85,11 @@ def regressor(name: str, taught: Sequence[Lesson]) -> Predict:
     weights = np.concatenate([np.full(len(lesson.targets), 1 / len(lesson.targets)) for lesson in taught])
     lines = np.vstack([line_columns(lesson.panel) for lesson in taught])
     scale = np.sqrt(weights)[:, None]
-    line = np.zeros(4) if "no line" in name else np.linalg.lstsq(lines * scale, targets * scale[:, 0], rcond=None)[0]
+    line = (
+        np.zeros(lines.shape[1])
+        if "no line" in name
+        else np.linalg.lstsq(lines * scale, targets * scale[:, 0], rcond=None)[0]
+    )
     model, left = REGRESSORS[name](), targets - lines @ line
     if name == "Gaussian process":
         rows = np.random.default_rng(0).choice(
@@ -99,10 +103,11 @@ def regressor(name: str, taught: Sequence[Lesson]) -> Predict:
     return lambda sweep, lesson: np.asarray(model.predict(design(lesson.panel)) + line_columns(lesson.panel) @ line)
 
 
-def predictors(taught: Sequence[Lesson]) -> dict[str, Predict]:
-    """Return every forecaster, fitted."""
+def predictors(taught: Sequence[Lesson], epochs: float) -> dict[str, Predict]:
+    """Return every forecaster, fitted; for sweeps that see no row again on such sweeps alone, as ours is."""
     ours = fit_forecast(taught)
-    fitted = {name: regressor(name, taught) for name in REGRESSORS}
+    fitting = [lesson for lesson in taught if epochs > ONCE or lesson.panel.epochs <= ONCE]
+    fitted = {name: regressor(name, fitting) for name in REGRESSORS}
     return {"own early score": own, "own curve, power law": power_law, **fitted,
             "ours (line and mixed trees)": lambda sweep, lesson: np.asarray(ours.mean(lesson.panel))}  # fmt: skip
 
@@ -116,7 +121,7 @@ def main() -> None:
     taught = all_lessons(sweeps)
     found: dict[tuple[bool, str, str], list[tuple[float, float]]] = {}
     for sweep in sweeps:
-        fitted = predictors([lesson for lesson in taught if lesson.sweep != sweep.name])
+        fitted = predictors([lesson for lesson in taught if lesson.sweep != sweep.name], sweep.epochs)
         for metric in (name for name in (IN_DISTRIBUTION, *AWAY) if name in common_metrics(sweep)):
             for lesson in whole_panels(sweep, metric):
                 stage = next(label for low, high, label in STAGES if low < lesson.panel.share <= high)

@@ -33,7 +33,7 @@ from orchestrator.tuning.sources import make_source
 from tests.benchmarks.common import machine
 from tests.benchmarks.recommend_real import ARMS as REAL_ARMS
 from tests.benchmarks.recommend_real import WIDE_BATCHES, WIDE_RATES, run_pair
-from tests.benchmarks.recorded_past import METRIC, PAIRS, past_sweep
+from tests.benchmarks.recorded_past import METRIC, PAIRS, paired, past_sweep
 
 ARMS = ("rules", "rules, other pairs", "rules, all others", "auto", "wide", "wide, our batches")
 OURS = ARMS[1]
@@ -206,7 +206,7 @@ def main() -> None:
     if options.real:
         run_pair(options)
         return
-    sweeps = read_recorded(recorded_files(["shipped"]))
+    sweeps = paired(read_recorded(recorded_files(["shipped"])))
     found, winners = figures(sweeps, f"{options.trials}-trials", options.draws)
     print(
         f"{options.trials} trials, {options.draws} draws; winner's {METRIC} minus the best recorded one, mean ± deviation over draws"

@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from orchestrator.decisions.forecast_model import ForecastModel
+from orchestrator.decisions.forecast_model import ONCE, ForecastModel
 from orchestrator.decisions.forecast_panel import rank_correlation
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.policy import DEFAULT_POLICY
@@ -33,7 +33,7 @@ from orchestrator.simulation.synthetic import synthetic_sweep
 from tests.benchmarks.common import machine
 
 IN_DISTRIBUTION = "eval/loss"
-AWAY = ("general/loss", "other/loss", "knowledge/loss")
+AWAY = ("general/loss", "other/loss", "knowledge/loss", "knowledge/exact_match", "skills/exact_match")
 RULES = (
     "ours", "ours-forecast", "ours-rungs", "no-stopping", "random", "halving", "top-k-early", "top-k-fifth", "loss-only",
     "grad-norm-only", "paper", "lowest-rate", "largest-batch", "lowest-rate-largest-batch", "ray-asha", "ray-median",
@@ -45,6 +45,7 @@ Weights = Mapping[str, ForecastModel]
 """Our forecast by sweep, fitted without it."""
 
 SHARES = (1 / 16, 1 / 8, 1 / 4)
+FIGURES = ("samples_share", "regret_noise", "top_1_kept", "false_stop_top_decile")
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class Row:
 
 def measure(
     sweeps: Sequence[RecordedSweep], weights: Weights, metrics: Sequence[str], draws: int, jobs: int
-) -> list[Row]:
-    """Return every rule's figures over all sweeps that have one of the metrics."""
+) -> list[ReplayReport]:
+    """Return a replay under every rule for each metric, of all sweeps that have it."""
     chosen = choose_rules(RULES)
     reports: list[ReplayReport] = []
     for metric in metrics:
@@ -82,12 +83,37 @@ def measure(
         if having:
             objective = Objective(metric, mode_of(metric))
             reports.append(replay(having, chosen.rules, objective, draws=draws, jobs=jobs, weights=weights))
-    figures = ("samples_share", "regret_noise", "top_1_kept", "false_stop_top_decile")
+    return reports
+
+
+def rows_of(reports: Sequence[ReplayReport], wanted: Callable[[str], bool] = lambda sweep: True) -> list[Row]:
+    """Return every rule's figures over all wanted sweeps (by name) and metrics."""
+    kept = [[wanted(truth.name) for truth in report.sweeps] for report in reports]
     return [
-        Row(rule.name, rule.group,
-            {name: np.concatenate([report.results[index].of(name).reshape(-1) for report in reports]) for name in figures})
-        for index, rule in enumerate(chosen.rules)
+        Row(rule.name, rule.group, {
+            name: np.concatenate([report.results[index].of(name)[keep].reshape(-1)
+                                  for report, keep in zip(reports, kept, strict=True)])
+            for name in FIGURES
+        })
+        for index, rule in enumerate(choose_rules(RULES).rules)
     ]  # fmt: skip
+
+
+def print_ours_by_sweep(reports: Sequence[ReplayReport], epochs: Mapping[str, float], title: str) -> None:
+    """Print what our default does with each sweep and metric, and with sweeps that repeat rows and those that do not."""
+    lines = []
+    for report in reports:
+        ours = next(result for result in report.results if result.rule.name == "ours")
+        for index, truth in enumerate(report.sweeps):
+            share, regret, kept = (float(ours.of(figure)[index].mean()) for figure in FIGURES[:3])
+            cells = [f"{share:.3f}", f"{regret:.2f}", f"{kept:.2f}"]
+            lines.append([truth.name, str(report.objective.metric), f"{epochs[truth.name]:.2g}", *cells])
+    print_table(f"Ours by sweep, {title}", [["sweep", "objective", "epochs", "samples", "regret", "best kept"], *lines])
+    for name, again in (("each row at most once", False), ("rows repeated", True)):
+        names = {sweep for sweep, often in epochs.items() if (often > ONCE) == again}
+        row = next(row for row in rows_of(reports, names.__contains__) if row.rule == "ours")
+        print(f"{name}: samples {row.share():.3f}, regret median {row.regret(0.5):.2f}, 95th percentile {row.regret(0.95):.2f}, "
+              f"best kept {row.values['top_1_kept'].mean():.2f}")  # fmt: skip
 
 
 def best_rival(rows: Sequence[Row], ours: Row) -> Row | None:
@@ -197,7 +223,8 @@ def main() -> None:
     )
     weights = left_out_models(sweeps)
     for kind, metrics in (("in distribution", (IN_DISTRIBUTION,)), ("away from the training distribution", AWAY)):
-        rows = measure(sweeps, weights, metrics, options.draws, options.jobs)
+        reports = measure(sweeps, weights, metrics, options.draws, options.jobs)
+        rows = rows_of(reports)
         head = ["rule", "samples", "regret median", "p95", "mean (cut at 5)", "best kept", "best tenth stopped"]
         print_table(f"Objective {kind}: {', '.join(metrics)}", [head, *(row.line() for row in rows)])
         for ours in (row for row in rows if row.rule == "ours" or row.rule.startswith("ours-forecast")):
@@ -209,6 +236,7 @@ def main() -> None:
                 f"best rival at the regret of {ours.rule} or less / {ours.rule} ({ours.share():.3f}): {ratio}",
                 flush=True,
             )
+        print_ours_by_sweep(reports, {sweep.name: sweep.epochs for sweep in sweeps}, kind)
         told[kind] = {row.rule: {name: values.tolist() for name, values in row.values.items()} for row in rows}
         lines = [[f"1/{1 / share:.0f}", f"{own:+.3f}", f"{forecast:+.3f}", f"{low:+.3f} to {high:+.3f}"]
                  for share, own, forecast, low, high in added_rank(sweeps, weights, metrics)]  # fmt: skip

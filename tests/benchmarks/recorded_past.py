@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.reporting.recommendation.evidence import PastSweep, PastTrial
@@ -41,7 +42,16 @@ PAIRS = {
     "banking77_full": Pair("Gutenberg, banking77", GUTENBERG, _rows("banking77", 9900, 40, 8)),
     "banking77_stories": Pair("stories260K, banking77", STORIES, _rows("banking77", 9900, 60, 12)),
 }
-"""Rows and lengths are rounded; they bound batch sizes and decide nothing else here."""
+"""Rows and lengths are rounded; they bound batch sizes and decide nothing else here.
+
+The sweeps that were recorded to see what repeated rows do (16, 6.5, 22 and 10 epochs) are not among them: their best rates are those
+of training that should have ended earlier.
+"""
+
+
+def paired(sweeps: Iterable[RecordedSweep]) -> list[RecordedSweep]:
+    """Return the sweeps that have a pair."""
+    return [sweep for sweep in sweeps if sweep.name in PAIRS]
 
 
 def past_sweep(sweep: RecordedSweep) -> PastSweep:

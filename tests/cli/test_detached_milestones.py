@@ -5,16 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from driverless import Driverless, config, tiny_spec, write_rows
+from rich.console import Console
 
-from orchestrator.api import capacity, read_sweep, validate_sweep
+from orchestrator.api import capacity, read_sweep, sweep_status, validate_sweep
 from orchestrator.api.history import check_same_sweep, standing_record
 from orchestrator.errors import StorageError
 from orchestrator.records import Outcome
+from orchestrator.reporting.status_table import print_sweep
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.tracking.memory import MemoryTracker
@@ -94,9 +97,12 @@ def test_every_milestone_gets_the_scores_that_it_would_have_got_in_the_slot(
     for each in configs:
         sweep.train(each, 4)
         session.scoring.turn()
-    assert sweep.folder.any_waiting, "training does not wait for scores"
+    status = sweep_status(sweep.folder)
+    assert status.milestones_waiting == 6, "training does not wait for scores"
+    print_sweep(status, Console(file=(printed := StringIO()), width=100), now=0.0)
+    assert "waiting for detached scores  6 checkpoints" in printed.getvalue()
     session.scoring.finish()
-    assert not sweep.folder.any_waiting
+    assert not sweep.folder.milestones_waiting
     found = read_sweep(sweep.end())
     for trial_id in in_slot:
         series = [(each.samples_seen, each.scores["beside/loss"]) for each in found.trial(trial_id).milestones]
@@ -140,7 +146,7 @@ def test_stopped_trials_are_scored_and_a_killed_session_scores_nothing_twice_and
     second = Beside(sweep, spec)
     second.scoring.finish()
     assert sorted(second.scorer.scored) == ["waiting/m0000", "waiting/m0000", "waiting/m0001", "waiting/m0001"]
-    assert not sweep.folder.any_waiting
+    assert not sweep.folder.milestones_waiting
     keys = [(each.trial_id, each.index) for each in read_scores(sweep.folder.later_scores)]
     assert sorted(keys) == sorted([("", -1), *((stopped, n) for n in range(2)), *((ended, n) for n in range(4))])
     assert not Beside(sweep, spec).scoring.waiting
@@ -156,7 +162,7 @@ def test_more_than_may_wait_are_left_out_for_good_and_told(spec: SweepSpec) -> N
     assert session.scorer.scored == ["base", f"{trial_id}/m0003", "waiting/m0002"]
     assert "left out: more checkpoints wait than resources.detached_waiting allows" in session.told[0]
     assert "Detached scores of 2 milestones were left out" in session.told[-1]
-    assert not sweep.folder.any_waiting
+    assert not sweep.folder.milestones_waiting
     again = Beside(sweep, spec)
     again.scoring.finish()
     assert (again.scorer.scored, again.told) == ([], [])
@@ -186,7 +192,7 @@ def test_what_failed_by_chance_is_tried_again_and_what_cannot_be_read_is_given_u
     second.scoring.finish()
     assert sorted(second.scorer.scored) == ["waiting/m0000", "waiting/m0002"]
     assert any("is not what the manifest says" in line for line in second.told)
-    assert not sweep.folder.any_waiting
+    assert not sweep.folder.milestones_waiting
     assert read_sweep(sweep.end()).result.unscored == 2
     assert set(second.steps(trial_id)) == {24}
 

@@ -19,6 +19,7 @@ from orchestrator.records import Action, Decision, Milestone, TrainingSignal, Tr
 from orchestrator.simulation.files import read_recorded
 from orchestrator.tuning.journal import Journal
 from orchestrator.tuning.layout import SweepFolder
+from orchestrator.tuning.planning import SweepPlan
 from orchestrator.tuning.reports import write_report
 
 Orchestrate = Callable[..., Any]
@@ -35,12 +36,14 @@ class Recording:
         record: bool = True,
         planned: int = 3,
         stopping: Sequence[str] = ("rungs",),
+        rows: int | None = None,
     ) -> None:
         self.folder = SweepFolder(storage, name)
         self.journal = Journal(self.folder.journal)
         rules = {rule: {"enabled": rule in stopping} for rule in ("forecast", "rungs", "early_dynamics", "divergence")}
         content = {"record": record, "stopping": rules}
-        self.journal.append(("sweep", {"content": content, "plan": {"trials": planned}}))
+        plan = SweepPlan(planned, LEVELS[-1], LEVELS, (0,), rows)
+        self.journal.append(("sweep", {"content": content, "plan": asdict(plan)}))
 
     def trial(self, name: str, batch: int, *states: TrialState) -> None:
         config = TrialConfig("lora", batch, 1e-3, LEVELS[-1])
@@ -111,6 +114,18 @@ def test_all_signals_and_scores_are_exported(tmp_path: Path) -> None:
     assert first.final == {"eval/loss": 1.0, "skills/exact_match": 0.25}
     assert (third.status, third.final, third.evals) == ("diverged", {}, ((16, {"eval/loss": 2.0}),))
     assert np.isnan(third.signals[2:, 1]).all()
+
+
+def test_epochs_stand_in_the_config_where_the_rows_are_known(tmp_path: Path) -> None:
+    recording = Recording(tmp_path, "known", rows=20)
+    for name in ("a", "b", "c"):
+        recording.trial(name, 8, *WHOLE)
+    sweep = export_recorded(recording.end())
+    assert [trial.config["epochs"] for trial in sweep.trials] == [1.6] * 3
+    assert sweep.epochs == 1.6
+    own = export_recorded(complete(tmp_path))
+    assert not any("epochs" in trial.config for trial in own.trials)
+    assert own.epochs == 1.0
 
 
 def test_base_scores_are_the_evaluation_at_no_samples(tmp_path: Path) -> None:

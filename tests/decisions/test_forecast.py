@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,8 +142,21 @@ def test_what_has_not_ended_with_a_number_teaches_nothing():
     assert forecasts(SEEN, ends={"t0": math.inf, "not among them": 1.0}) == forecasts(SEEN)
 
 
+def test_where_rows_are_seen_again_other_weights_hold():
+    once, seldom, often = (survey(SEEN, (32, 64), 1024, MODEL, epochs=epochs) for epochs in (1.0, 0.2, 12.0))
+    np.testing.assert_array_equal(seldom.mean, once.mean)
+    assert seldom.deviation == once.deviation
+    np.testing.assert_array_equal(often.mean, MODEL.repeated.mean(often.panel))
+    assert np.abs(often.mean - once.mean).max() > 0.01
+    # Early leaders may over-fit: less is certain.
+    assert often.deviation > once.deviation
+    whole = replace(MODEL, repeated=None)
+    np.testing.assert_array_equal(survey(SEEN, (32, 64), 1024, whole, epochs=1.0).mean, once.mean)
+
+
 @pytest.mark.parametrize(
-    ("field", "value"), [("miss", 0.0), ("miss", 1.0), ("tolerance", -1.0), ("tolerance", math.nan)]
+    ("field", "value"),
+    [("miss", 0.0), ("miss", 1.0), ("tolerance", -1.0), ("tolerance", math.nan), ("epochs", 0.0), ("epochs", math.inf)],
 )
 def test_parameters_out_of_range_are_refused(field, value):
     with pytest.raises(ValueError, match=field):
@@ -152,6 +166,7 @@ def test_parameters_out_of_range_are_refused(field, value):
 def test_shipped_weights_round_trip(tmp_path):
     model = load_model(SHIPPED_WEIGHTS)
     assert len(model.sweeps) >= 2
+    assert model.repeated is not None
     copy = tmp_path / "weights.npz"
     model.save(copy)
     assert load_model(copy) == model
@@ -167,10 +182,11 @@ def rewritten(path, **changes):
 
 def test_weights_of_another_version_or_damaged_or_no_file_are_refused(tmp_path):
     with np.load(SHIPPED_WEIGHTS) as file:
-        about, left = json.loads(str(file["about"])), file["left"]
+        about, left = json.loads(str(file["about"])), file["repeated.left"]
     stale = rewritten(tmp_path / "stale.npz", about=np.array(json.dumps({**about, "columns": about["columns"][1:]})))
-    circle = rewritten(tmp_path / "circle.npz", left=np.zeros_like(left))
-    short = rewritten(tmp_path / "short.npz", about=np.array(json.dumps({**about, "line": [1.0]})))
+    circle = rewritten(tmp_path / "circle.npz", **{"repeated.left": np.zeros_like(left)})
+    fewer = {**about, "once": {**about["once"], "line": [1.0]}}
+    short = rewritten(tmp_path / "short.npz", about=np.array(json.dumps(fewer)))
     pickled = tmp_path / "pickled.npz"
     np.savez(pickled, about=np.array({"format": 2}, dtype=object))
     text = tmp_path / "text.npz"

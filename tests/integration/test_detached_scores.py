@@ -76,7 +76,7 @@ def test_detached_sets_are_scored_beside_the_trials_and_only_once(tmp_path: Path
     for each in milestones:
         assert each.scores["again/loss"] == pytest.approx(each.scores["eval/loss"], rel=1e-6)
         assert each.standard_errors["again/loss"] == pytest.approx(each.standard_errors["eval/loss"], rel=1e-6)
-    assert not find_sweep("beside", storage).any_waiting
+    assert not find_sweep("beside", storage).milestones_waiting
 
     again = _orchestrate("evaluate", "beside", "--storage", storage, "--best", 1, "--device", "cpu")
     scored = again["models"][1]

@@ -92,6 +92,8 @@ def _check_same_from_mlflow(sweep: RecordedSweep, storage: Path) -> None:
     (tracked,) = tracked_recorded(default_tracking_uri(storage), said.append)
     assert "8 trials" in said[0]
     assert tracked.levels == sweep.levels
+    assert tracked.epochs == pytest.approx(sweep.epochs)
+    assert sweep.epochs != 1.0
     for trial in sweep.trials:
         same = tracked.trial(trial.trial)
         assert same.status == trial.status

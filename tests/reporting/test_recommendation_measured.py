@@ -8,15 +8,15 @@ import pytest
 from orchestrator.simulation.files import read_recorded
 from orchestrator.simulation.replay_files import recorded_files
 from tests.benchmarks.bench_recommend import draw_winners, rate_errors, space_of
-from tests.benchmarks.recorded_past import PAIRS, past_sweep
+from tests.benchmarks.recorded_past import PAIRS, paired, past_sweep
 
 
 @pytest.fixture(scope="module")
 def sweeps():
-    return read_recorded(recorded_files(["shipped"]))
+    return paired(read_recorded(recorded_files(["shipped"])))
 
 
-def test_every_shipped_sweep_has_its_pair(sweeps):
+def test_every_pair_has_its_shipped_sweep(sweeps):
     assert {sweep.name for sweep in sweeps} == set(PAIRS)
 
 

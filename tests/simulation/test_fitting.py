@@ -1,6 +1,7 @@
 """Fitting the forecast on recorded sweeps: what it learns is measured on sweeps it has not seen."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,25 @@ def test_fit_is_deterministic_and_needs_two_sweeps(sweeps):
     assert fit_forecast(taught) == fit_forecast(taught)
     with pytest.raises(DataError, match="at least two"):
         fit_forecast(all_lessons(sweeps[:1]))
+
+
+def repeating(sweep, epochs):
+    """The sweep, had its trials seen each row so often."""
+    return replace(
+        sweep, trials=tuple(replace(trial, config={**trial.config, "epochs": epochs}) for trial in sweep.trials)
+    )
+
+
+def test_sweeps_that_repeat_rows_do_not_blur_what_is_known_of_the_others(sweeps):
+    once, again = all_lessons(sweeps[:2]), all_lessons([repeating(sweeps[2], 12.0)])
+    model = fit_forecast([*once, *again])
+    assert model.repeated is not None
+    assert replace(model, sweeps=(), repeated=None) == replace(fit_forecast(once), sweeps=())
+    assert model.sweeps == tuple(sorted(sweep.name for sweep in sweeps[:3]))
+    assert model.valid_for(1.0) is model
+    assert model.valid_for(1.5) is model.repeated
+    # One sweep that sees its rows once cannot be fitted by itself.
+    assert fit_forecast([*all_lessons(sweeps[:1]), *again]).repeated is None
 
 
 def test_weights_file_of_recorded_files(tmp_path, sweeps):

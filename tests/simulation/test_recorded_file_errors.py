@@ -97,6 +97,8 @@ WRONG: list[tuple[str, object, str, str]] = [
     ("config.learning_rate", 0, "config.learning_rate", "must be a finite number above 0"),
     ("config.learning_rate", float("inf"), "config.learning_rate", "must be a finite number above 0"),
     ("config.learning_rate", "1e-3", "config.learning_rate", "must be a finite number above 0"),
+    ("config.epochs", 0, "config.epochs", "must be a finite number above 0"),
+    ("config.epochs", "10", "config.epochs", "must be a finite number above 0"),
     ("config.effective_batch_size", 0, "config.effective_batch_size", "must be a whole number of at least 1"),
     ("config.effective_batch_size", True, "config.effective_batch_size", "must be a whole number of at least 1"),
     ("config.seed", "first", "config.seed", "must be a whole number"),

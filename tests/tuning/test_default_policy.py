@@ -18,5 +18,8 @@ def test_default_of_the_sweep_file_is_the_default_policy() -> None:
     policy = make_policy(spec, plan_sweep(spec, 1000), record=False)
     # The file names every milestone before the last as a rung; the policy leaves that to its own default.
     assert policy.rungs.levels == tuple(range(len(spec.milestones) - 1))
-    assert dataclasses.replace(policy, rungs=DEFAULT_POLICY.rungs) == DEFAULT_POLICY
+    # How often rows are seen is told by data and budget, not by a default.
+    assert policy.forecast.epochs == 0.512
+    forecast = dataclasses.replace(policy.forecast, epochs=DEFAULT_POLICY.forecast.epochs)
+    assert dataclasses.replace(policy, rungs=DEFAULT_POLICY.rungs, forecast=forecast) == DEFAULT_POLICY
     assert dataclasses.replace(policy.rungs, levels=None) == DEFAULT_POLICY.rungs
