@@ -160,19 +160,24 @@ def _final(trial: RecordedTrial, metric: str, sign: float) -> float:
 
 
 def fit_forecast(taught: Sequence[Lesson]) -> ForecastModel:
-    """Return the weights that fit the lessons.
-
-    Sweeps that see no row again are fitted by themselves: how curves turn round where rows are repeated would only blur
-    what is known of them. Those that do are fitted on all.
+    """Return the weights that fit the lessons, for trials that see rows again and for those that do not.
 
     Raises:
         DataError: If there are too few sweeps to learn from.
     """
-    everything = _fit(taught)
+    everything, once = _fit(taught), lessons_for(ONCE, taught)
+    return everything if once is taught else replace(_fit(once), sweeps=everything.sweeps, repeated=everything)
+
+
+def lessons_for(epochs: float, taught: Sequence[Lesson]) -> Sequence[Lesson]:
+    """Return the lessons on which weights are fitted for trials that see each row so often.
+
+    Those that see no row again have their own: how curves turn round where rows are repeated would only blur what is
+    known of them. For the others, and where too few are of that kind, all lessons count.
+    """
     once = [lesson for lesson in taught if lesson.panel.epochs <= ONCE]
-    if len(once) == len(taught) or len({lesson.sweep for lesson in once}) < LEAST_SWEEPS:
-        return everything
-    return replace(_fit(once), sweeps=everything.sweeps, repeated=everything)
+    apart = epochs <= ONCE and len(once) < len(taught) and len({lesson.sweep for lesson in once}) >= LEAST_SWEEPS
+    return once if apart else taught
 
 
 def _fit(taught: Sequence[Lesson]) -> ForecastModel:
@@ -189,13 +194,14 @@ def _fit(taught: Sequence[Lesson]) -> ForecastModel:
 
 
 def left_out_models(sweeps: Sequence[RecordedSweep]) -> dict[str, ForecastModel]:
-    """Return for every sweep the forecast that was fitted on all the others.
+    """Return for every sweep the forecast, for trials of as many epochs as its own, that was fitted on the others.
 
     Raises:
         DataError: If fewer than two would be left.
     """
     taught = all_lessons(sweeps)
-    return {each.name: fit_forecast([lesson for lesson in taught if lesson.sweep != each.name]) for each in sweeps}
+    others = {each.name: [lesson for lesson in taught if lesson.sweep != each.name] for each in sweeps}
+    return {each.name: _fit(lessons_for(each.epochs, others[each.name])) for each in sweeps}
 
 
 def _stacked(taught: Sequence[Lesson], columns: Callable[[Panel], Array]) -> tuple[Array, Array, Array]:

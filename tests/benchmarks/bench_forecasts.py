@@ -19,11 +19,11 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from orchestrator.decisions.forecast_model import ONCE, design, line_columns
+from orchestrator.decisions.forecast_model import design, line_columns
 from orchestrator.decisions.forecast_panel import centre_and_unit, rank_correlation, relative
 from orchestrator.simulation.calibration import own_scores, whole_panels
 from orchestrator.simulation.files import read_recorded
-from orchestrator.simulation.fitting import Lesson, all_lessons, common_metrics, fit_forecast, mode_of
+from orchestrator.simulation.fitting import Lesson, all_lessons, common_metrics, fit_forecast, lessons_for, mode_of
 from orchestrator.simulation.recorded import RecordedSweep
 from orchestrator.simulation.replay_files import recorded_files
 from tests.benchmarks.bench_stopping import AWAY, IN_DISTRIBUTION, print_table
@@ -106,8 +106,7 @@ def regressor(name: str, taught: Sequence[Lesson]) -> Predict:
 def predictors(taught: Sequence[Lesson], epochs: float) -> dict[str, Predict]:
     """Return every forecaster, fitted; for sweeps that see no row again on such sweeps alone, as ours is."""
     ours = fit_forecast(taught)
-    fitting = [lesson for lesson in taught if epochs > ONCE or lesson.panel.epochs <= ONCE]
-    fitted = {name: regressor(name, fitting) for name in REGRESSORS}
+    fitted = {name: regressor(name, lessons_for(epochs, taught)) for name in REGRESSORS}
     return {"own early score": own, "own curve, power law": power_law, **fitted,
             "ours (line and mixed trees)": lambda sweep, lesson: np.asarray(ours.mean(lesson.panel))}  # fmt: skip
 
