@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from orchestrator.cli import app
 from orchestrator.integrations import Trial, sweep_arguments
 from orchestrator.integrations.hyperparameters import Hyperparameters
-from orchestrator.settings import (
+from orchestrator.settings.trial_setup import (
     DataSettings,
     EntrypointSettings,
     EvaluationSet,
@@ -33,7 +33,8 @@ from orchestrator.settings import (
     TrainingSettings,
 )
 from orchestrator.spec import stopping, sweep
-from orchestrator.spec.catalogue import (
+from orchestrator.spec.cluster import ClusterProfile
+from orchestrator.spec.methods.catalogue import (
     EXCLUDED,
     FAMILIES,
     METHODS,
@@ -42,12 +43,11 @@ from orchestrator.spec.catalogue import (
     OptionInfo,
     method_summary_table,
 )
-from orchestrator.spec.cluster import ClusterProfile
-from orchestrator.spec.command_words import FIXED_NAMES
-from orchestrator.spec.own_search_space import OwnSearchSpace
-from orchestrator.spec.schedules import SCHEDULES
 from orchestrator.spec.schema import sweep_schema
-from orchestrator.spec.search_space import SearchSpace
+from orchestrator.spec.search_space.own_search_space import OwnSearchSpace
+from orchestrator.spec.search_space.search_space import SearchSpace
+from orchestrator.spec.trial.command_words import FIXED_NAMES
+from orchestrator.spec.trial.schedules import SCHEDULES
 
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by `python -m docs.generate`. Change the code, not this page. -->\n"
@@ -364,7 +364,7 @@ _NOT_RUN = {
     "extend": "tests/integration/test_control_and_extend.py trains the best on",
     "ui": "it serves until Ctrl-C; tests/tracking/test_ui_server.py starts it",
     "evaluate": "the tasks' data comes over the network; tests/cli/test_cli_evaluate.py scores without it",
-    "reproduce": "several sweeps; tests/reporting/test_reproduce_command.py runs a small one",
+    "reproduce": "several sweeps; tests/api/test_reproduce_command.py runs a small one",
     "fit-forecast": "minutes of fitting; tests/simulation/test_fitting.py fits a small one",
     "score-forecast": "minutes of fitting; tests/simulation/test_calibration.py scores a small one",
 }

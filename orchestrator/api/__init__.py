@@ -14,34 +14,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.api.compare import Comparison, compare_sweeps
-    from orchestrator.api.control import clone_trial, resume_trial, stop_trial
+    from orchestrator.api.compare.compare import Comparison, compare_sweeps
+    from orchestrator.api.control.control import clone_trial, resume_trial, stop_trial
     from orchestrator.api.doctor import Diagnosis, Finding, examine_machine
-    from orchestrator.api.evaluate import EvaluationResult, evaluate_sweep
-    from orchestrator.api.evaluate_models import ScoredModel
-    from orchestrator.api.export import ExportResult, export_trial
-    from orchestrator.api.extend import extend_sweep
-    from orchestrator.api.extend_request import ExtendRequest
-    from orchestrator.api.methods import list_methods
-    from orchestrator.api.places import find_trial_sweep
-    from orchestrator.api.plan import PlanResult, TrialPlan, plan_trials
-    from orchestrator.api.preflight import ValidationResult, validate_sweep
-    from orchestrator.api.recommend import recommend_search_space, write_recommendation
-    from orchestrator.api.record_export import export_recorded, past_recorded
-    from orchestrator.api.recorded_runs import tracked_recorded
-    from orchestrator.api.report import write_report
-    from orchestrator.api.reproduction import Reproduction, reproduce
-    from orchestrator.api.rerun import RerunResult, rerun_trial
-    from orchestrator.api.run import run_sweep
-    from orchestrator.api.status import storage_status, sweep_status
-    from orchestrator.api.sweep_history import read_sweep
-    from orchestrator.api.tracked_status import tracked_sweep, tracked_sweeps
-    from orchestrator.api.ui import SweepUi, open_ui
-    from orchestrator.api.watch import watch_sweep, watch_tracked
+    from orchestrator.api.evaluate.evaluate import EvaluationResult, evaluate_sweep
+    from orchestrator.api.evaluate.models import ScoredModel
+    from orchestrator.api.export.export import ExportResult, export_trial
+    from orchestrator.api.extend.extend import extend_sweep
+    from orchestrator.api.extend.request import ExtendRequest
+    from orchestrator.api.follow.status import storage_status, sweep_status
+    from orchestrator.api.follow.tracked_status import tracked_sweep, tracked_sweeps
+    from orchestrator.api.follow.ui import SweepUi, open_ui
+    from orchestrator.api.follow.watch import watch_sweep, watch_tracked
+    from orchestrator.api.methods.methods import list_methods
+    from orchestrator.api.plan.plan import PlanResult, TrialPlan, plan_trials
+    from orchestrator.api.plan.preflight import ValidationResult, validate_sweep
+    from orchestrator.api.recommend.recommend import recommend_search_space, write_recommendation
+    from orchestrator.api.recorded.from_mlflow import tracked_recorded
+    from orchestrator.api.recorded.record_export import export_recorded, past_recorded
+    from orchestrator.api.report.report import write_report
+    from orchestrator.api.reproduce.reproduce import Reproduction, reproduce
+    from orchestrator.api.rerun.rerun import RerunResult, rerun_trial
+    from orchestrator.api.run.run import run_sweep
+    from orchestrator.history.find_trial import find_trial_sweep
+    from orchestrator.history.read_sweep import read_sweep
     from orchestrator.simulation.replay_files import fit_forecast_files, replay_recorded, score_forecast
-    from orchestrator.spec.catalogue import MethodInfo, method_info
     from orchestrator.spec.loading import load_sweep
-    from orchestrator.tuning.layout import find_sweep
+    from orchestrator.spec.methods.catalogue import MethodInfo, method_info
+    from orchestrator.storage.sweep_folder import find_sweep
 
 __all__ = [
     "Comparison",
@@ -96,55 +96,55 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Comparison": "orchestrator.api.compare",
+    "Comparison": "orchestrator.api.compare.compare",
     "Diagnosis": "orchestrator.api.doctor",
-    "EvaluationResult": "orchestrator.api.evaluate",
-    "ExportResult": "orchestrator.api.export",
-    "ExtendRequest": "orchestrator.api.extend_request",
+    "EvaluationResult": "orchestrator.api.evaluate.evaluate",
+    "ExportResult": "orchestrator.api.export.export",
+    "ExtendRequest": "orchestrator.api.extend.request",
     "Finding": "orchestrator.api.doctor",
-    "MethodInfo": "orchestrator.spec.catalogue",
-    "PlanResult": "orchestrator.api.plan",
-    "Reproduction": "orchestrator.api.reproduction",
-    "RerunResult": "orchestrator.api.rerun",
-    "ScoredModel": "orchestrator.api.evaluate_models",
-    "SweepUi": "orchestrator.api.ui",
-    "TrialPlan": "orchestrator.api.plan",
-    "ValidationResult": "orchestrator.api.preflight",
-    "clone_trial": "orchestrator.api.control",
-    "compare_sweeps": "orchestrator.api.compare",
-    "evaluate_sweep": "orchestrator.api.evaluate",
+    "MethodInfo": "orchestrator.spec.methods.catalogue",
+    "PlanResult": "orchestrator.api.plan.plan",
+    "Reproduction": "orchestrator.api.reproduce.reproduce",
+    "RerunResult": "orchestrator.api.rerun.rerun",
+    "ScoredModel": "orchestrator.api.evaluate.models",
+    "SweepUi": "orchestrator.api.follow.ui",
+    "TrialPlan": "orchestrator.api.plan.plan",
+    "ValidationResult": "orchestrator.api.plan.preflight",
+    "clone_trial": "orchestrator.api.control.control",
+    "compare_sweeps": "orchestrator.api.compare.compare",
+    "evaluate_sweep": "orchestrator.api.evaluate.evaluate",
     "examine_machine": "orchestrator.api.doctor",
-    "export_recorded": "orchestrator.api.record_export",
-    "export_trial": "orchestrator.api.export",
-    "extend_sweep": "orchestrator.api.extend",
-    "find_sweep": "orchestrator.tuning.layout",
-    "find_trial_sweep": "orchestrator.api.places",
+    "export_recorded": "orchestrator.api.recorded.record_export",
+    "export_trial": "orchestrator.api.export.export",
+    "extend_sweep": "orchestrator.api.extend.extend",
+    "find_sweep": "orchestrator.storage.sweep_folder",
+    "find_trial_sweep": "orchestrator.history.find_trial",
     "fit_forecast_files": "orchestrator.simulation.replay_files",
-    "list_methods": "orchestrator.api.methods",
+    "list_methods": "orchestrator.api.methods.methods",
     "load_sweep": "orchestrator.spec.loading",
-    "method_info": "orchestrator.spec.catalogue",
-    "open_ui": "orchestrator.api.ui",
-    "past_recorded": "orchestrator.api.record_export",
-    "tracked_recorded": "orchestrator.api.recorded_runs",
-    "plan_trials": "orchestrator.api.plan",
-    "read_sweep": "orchestrator.api.sweep_history",
-    "recommend_search_space": "orchestrator.api.recommend",
+    "method_info": "orchestrator.spec.methods.catalogue",
+    "open_ui": "orchestrator.api.follow.ui",
+    "past_recorded": "orchestrator.api.recorded.record_export",
+    "tracked_recorded": "orchestrator.api.recorded.from_mlflow",
+    "plan_trials": "orchestrator.api.plan.plan",
+    "read_sweep": "orchestrator.history.read_sweep",
+    "recommend_search_space": "orchestrator.api.recommend.recommend",
     "replay_recorded": "orchestrator.simulation.replay_files",
-    "reproduce": "orchestrator.api.reproduction",
-    "rerun_trial": "orchestrator.api.rerun",
-    "resume_trial": "orchestrator.api.control",
-    "run_sweep": "orchestrator.api.run",
+    "reproduce": "orchestrator.api.reproduce.reproduce",
+    "rerun_trial": "orchestrator.api.rerun.rerun",
+    "resume_trial": "orchestrator.api.control.control",
+    "run_sweep": "orchestrator.api.run.run",
     "score_forecast": "orchestrator.simulation.replay_files",
-    "stop_trial": "orchestrator.api.control",
-    "storage_status": "orchestrator.api.status",
-    "sweep_status": "orchestrator.api.status",
-    "tracked_sweep": "orchestrator.api.tracked_status",
-    "tracked_sweeps": "orchestrator.api.tracked_status",
-    "validate_sweep": "orchestrator.api.preflight",
-    "watch_sweep": "orchestrator.api.watch",
-    "watch_tracked": "orchestrator.api.watch",
-    "write_recommendation": "orchestrator.api.recommend",
-    "write_report": "orchestrator.api.report",
+    "stop_trial": "orchestrator.api.control.control",
+    "storage_status": "orchestrator.api.follow.status",
+    "sweep_status": "orchestrator.api.follow.status",
+    "tracked_sweep": "orchestrator.api.follow.tracked_status",
+    "tracked_sweeps": "orchestrator.api.follow.tracked_status",
+    "validate_sweep": "orchestrator.api.plan.preflight",
+    "watch_sweep": "orchestrator.api.follow.watch",
+    "watch_tracked": "orchestrator.api.follow.watch",
+    "write_recommendation": "orchestrator.api.recommend.recommend",
+    "write_report": "orchestrator.api.report.report",
 }
 
 

@@ -31,7 +31,7 @@ def compare(
 ) -> None:
     """Put two or more sweeps side by side: winners with errors, cost, best of each method, differing fields."""
     from orchestrator.api import compare_sweeps
-    from orchestrator.reporting.compare_table import print_comparison
+    from orchestrator.reporting.terminal.compare import print_comparison
 
     comparison = compare_sweeps([find_folder(sweep, storage) for sweep in sweeps], metric, mode)
     if as_json:

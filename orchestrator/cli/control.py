@@ -11,7 +11,7 @@ from orchestrator.cli.options import JsonOption, StorageOption, SweepArgument, f
 from orchestrator.cli.output import libraries_off_stdout, make_console, print_json, speaker
 
 if TYPE_CHECKING:
-    from orchestrator.results import ControlResult
+    from orchestrator.results.records import ControlResult
 
 commands = typer.Typer()
 
@@ -45,7 +45,7 @@ def stop(
     as_json: JsonOption = False,
 ) -> None:
     """Stop a trial of a running sweep: one that waits at once, one that trains at its next milestone."""
-    from orchestrator.api.control import WAIT_SECONDS, stop_trial
+    from orchestrator.api.control.control import WAIT_SECONDS, stop_trial
 
     wait = 0.0 if no_wait else WAIT_SECONDS
     _tell(lambda: stop_trial(find_folder(sweep, storage), trial, now=now, wait_seconds=wait), as_json)
@@ -60,7 +60,7 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Train a stopped trial of a running sweep on to its end, judged by nobody; it may win."""
-    from orchestrator.api.control import WAIT_SECONDS, resume_trial
+    from orchestrator.api.control.control import WAIT_SECONDS, resume_trial
 
     wait = 0.0 if no_wait else WAIT_SECONDS
     _tell(lambda: resume_trial(find_folder(sweep, storage), trial, wait_seconds=wait), as_json)
@@ -77,7 +77,7 @@ def clone(
     as_json: JsonOption = False,
 ) -> None:
     """Add a trial to a running sweep: another one's configuration with some values changed; it may win."""
-    from orchestrator.api.control import WAIT_SECONDS, clone_trial
+    from orchestrator.api.control.control import WAIT_SECONDS, clone_trial
 
     wait = 0.0 if no_wait else WAIT_SECONDS
     folder = find_folder(sweep, storage)

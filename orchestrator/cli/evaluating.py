@@ -12,7 +12,7 @@ from orchestrator.cli.output import libraries_off_stdout, make_console, print_js
 from orchestrator.errors import InputError
 
 if TYPE_CHECKING:
-    from orchestrator.api.evaluate import EvaluationResult
+    from orchestrator.api.evaluate.evaluate import EvaluationResult
 
 commands = typer.Typer()
 
@@ -78,7 +78,7 @@ def evaluate(
 
 
 def _print(result: EvaluationResult, console: Any) -> None:
-    from orchestrator.reporting.scores_table import print_scores
+    from orchestrator.reporting.terminal.scores import print_scores
 
     print_scores(result.as_dict(), console)
 
@@ -90,7 +90,7 @@ def _sets(file: Path | None, overrides: list[str] | None) -> list[Any] | None:
         InputError: If there is no such list.
     """
     from orchestrator.spec.loading import apply_override
-    from orchestrator.spec.yaml_text import read_yaml
+    from orchestrator.spec.reading.yaml_text import read_yaml
 
     values: dict[str, Any] = {}
     if file is not None:

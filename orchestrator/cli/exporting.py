@@ -118,7 +118,7 @@ def rerun(
             "rerun", value=" ".join(words), rule="takes a sweep and a trial", mend="quote names with spaces"
         )
     from orchestrator.api import find_trial_sweep, rerun_trial
-    from orchestrator.reporting.rerun_table import print_rerun
+    from orchestrator.reporting.terminal.rerun import print_rerun
 
     console = make_console(stderr=as_json)
     trial = words[-1]

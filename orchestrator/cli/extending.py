@@ -76,8 +76,8 @@ def extend(
 ) -> None:
     """Extend a sweep: more trials, a wider range, or its best trained on; nothing is trained twice. Alone: go on with it."""
     from orchestrator.api import ExtendRequest, extend_sweep
-    from orchestrator.reporting.live import LiveTable
-    from orchestrator.reporting.summary import print_summary
+    from orchestrator.reporting.terminal.live import LiveTable
+    from orchestrator.reporting.terminal.summary import print_summary
 
     texts = set_ or []
     of_sweep = [text for text in texts if clone is None or text.strip().startswith(_OF_THE_SWEEP)]

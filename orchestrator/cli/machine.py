@@ -25,8 +25,8 @@ def methods(
 ) -> None:
     """List the fine-tuning methods by family with their learning rates, or one method with its options."""
     from orchestrator.api import list_methods, method_info
-    from orchestrator.reporting.methods_table import print_method, print_methods
-    from orchestrator.spec.catalogue import EXCLUDED
+    from orchestrator.reporting.terminal.methods import print_method, print_methods
+    from orchestrator.spec.methods.catalogue import EXCLUDED
 
     if name is not None:
         info = method_info(name, "methods")
@@ -52,7 +52,7 @@ def doctor(
 ) -> None:
     """Check this machine (packages, torch, GPUs, Ray, MLflow, disk, memory, limits) and say how to mend it."""
     from orchestrator.api import examine_machine
-    from orchestrator.reporting.doctor_table import print_diagnosis
+    from orchestrator.reporting.terminal.doctor import print_diagnosis
 
     console = make_console(stderr=as_json)
     speaker(console)("Starting Ray and MLflow for a moment ...")

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from orchestrator.spec.sweep import SweepSpec
-    from orchestrator.tuning.layout import SweepFolder
+    from orchestrator.storage.sweep_folder import SweepFolder
 
 FileArgument = Annotated[
     Path,
@@ -85,7 +85,7 @@ def find_folder(sweep: str | None, storage: Path | None) -> SweepFolder:
     Raises:
         StorageError: If there is none; names the nearest.
     """
-    from orchestrator.tuning.layout import find_sweep, latest_sweep
+    from orchestrator.storage.sweep_folder import find_sweep, latest_sweep
 
     place = storage_or_default(storage)
     return latest_sweep(place) if sweep is None else find_sweep(sweep, place)

@@ -16,8 +16,8 @@ from orchestrator.cli.options import JsonOption, OptionalSweep, StorageOption, f
 from orchestrator.cli.output import libraries_off_stdout, make_console, print_json
 
 if TYPE_CHECKING:
-    from orchestrator.results import SweepView
-    from orchestrator.statuses import SweepStatus
+    from orchestrator.results.records import SweepView
+    from orchestrator.results.statuses import SweepStatus
 
 commands = typer.Typer()
 
@@ -38,7 +38,7 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show all sweeps of a storage, or one with its trials; running ones too, and without their driver."""
-    from orchestrator.reporting.status_table import print_sweep, print_sweeps
+    from orchestrator.reporting.terminal.status import print_sweep, print_sweeps
 
     if sweep is None:
         with libraries_off_stdout(as_json):
@@ -73,9 +73,9 @@ def watch(
 ) -> None:
     """Follow a running sweep's live table until it ends; without SWEEP the one that runs, or ran last."""
     from orchestrator.api import watch_sweep, watch_tracked
-    from orchestrator.reporting.live import LiveTable
-    from orchestrator.reporting.status_table import print_sweep
-    from orchestrator.reporting.summary import print_summary
+    from orchestrator.reporting.terminal.live import LiveTable
+    from orchestrator.reporting.terminal.status import print_sweep
+    from orchestrator.reporting.terminal.summary import print_summary
 
     console = make_console(stderr=as_json)
     with LiveTable(console) as table:
@@ -111,7 +111,7 @@ def _one_sweep(sweep: str, storage: Path | None, tracking_uri: str | None) -> Sw
 
 def _latest(tracking_uri: str) -> str:
     from orchestrator.errors import TrackingError
-    from orchestrator.tracking.reader import RunReader
+    from orchestrator.tracking.mlflow.reader import RunReader
 
     runs = RunReader(tracking_uri).sweeps()
     if not runs:

@@ -52,8 +52,8 @@ def recommend(
 ) -> None:
     """Write a ready sweep file for a model, data and a budget, with the reason and source of every choice."""
     _check_source(objective, task, text)
-    from orchestrator.api.recommend import recommend_search_space, write_recommendation
-    from orchestrator.reporting.recommendation_table import print_recommendation
+    from orchestrator.api.recommend.recommend import recommend_search_space, write_recommendation
+    from orchestrator.reporting.terminal.recommendation import print_recommendation
 
     with libraries_off_stdout(as_json):
         found = recommend_search_space(

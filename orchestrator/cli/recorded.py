@@ -28,14 +28,14 @@ def record_export(
     as_json: JsonOption = False,
 ) -> None:
     """Write a sweep that stopped nothing (run with --record, or with its rules off) as a file of recorded trials."""
-    from orchestrator.tuning.layout import find_sweep
+    from orchestrator.storage.sweep_folder import find_sweep
 
     folder = find_sweep(sweep, storage_or_default(storage))
     file = out or Path(f"{folder.name}.jsonl.gz")
     if file.exists() and not force:
         raise StorageError("--out", value=str(file), rule="this file exists", mend="choose another, or add --force")
     from orchestrator.api import export_recorded
-    from orchestrator.simulation.files import write_recorded
+    from orchestrator.simulation.recorded.files import write_recorded
 
     console = make_console(stderr=as_json)
     recorded = export_recorded(folder, speaker(console))
@@ -89,10 +89,10 @@ def replay(
 ) -> None:
     """Replay recorded sweeps under stopping rules: ours, plain baselines, and the code of Ray Tune, Optuna and Syne Tune."""
     # Not by way of the interface: a replay needs neither torch nor, unless its rules are asked for, Ray.
-    from orchestrator.reporting.replay_page import check_page_place, write_replay_page
-    from orchestrator.reporting.replay_table import ReplayProgress, print_replay
+    from orchestrator.reporting.replay.page import check_page_place, write_replay_page
+    from orchestrator.reporting.replay.table import ReplayProgress, print_replay
+    from orchestrator.simulation.engine.simulator import Clock
     from orchestrator.simulation.replay_files import SHIPPED, replay_recorded
-    from orchestrator.simulation.simulator import Clock
 
     if html is not None:
         check_page_place(html)
@@ -153,11 +153,11 @@ def fit_forecast(
     console = make_console(stderr=as_json)
     own = []
     if past:
-        from orchestrator.api.record_export import past_recorded
+        from orchestrator.api.recorded.record_export import past_recorded
 
         own = past_recorded(storage or Path(SweepSpec.model_fields["storage"].default), speaker(console))
     if tracking_uri is not None:
-        from orchestrator.api.recorded_runs import tracked_recorded
+        from orchestrator.api.recorded.from_mlflow import tracked_recorded
 
         known = {sweep.name for sweep in own}
         own += [sweep for sweep in tracked_recorded(tracking_uri, speaker(console)) if sweep.name not in known]
@@ -192,8 +192,8 @@ def score_forecast(
     as_json: JsonOption = False,
 ) -> None:
     """Score the forecast's values, bands and probabilities against what recorded sweeps really ended at."""
-    from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS
-    from orchestrator.reporting.calibration_table import print_calibration
+    from orchestrator.decisions.forecast.model import SHIPPED_WEIGHTS
+    from orchestrator.reporting.terminal.calibration import print_calibration
     from orchestrator.simulation.replay_files import SHIPPED, score_forecast
 
     scores = score_forecast(

@@ -28,7 +28,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write the report of a finished, running or interrupted sweep: one HTML page, and Markdown with pictures."""
-    from orchestrator.api.report import write_report
+    from orchestrator.api.report.report import write_report
 
     written = write_report(sweep, storage, out)
     if as_json:

@@ -32,7 +32,7 @@ def validate(
     """Check everything that can be checked without training, and print the resolved values."""
     spec = load_file(file, set_, storage)
     from orchestrator.api import validate_sweep
-    from orchestrator.reporting.plans import print_validation
+    from orchestrator.reporting.terminal.plans import print_validation
 
     with libraries_off_stdout(as_json):
         outcome = validate_sweep(spec, ray_address=ray, where=str(file))
@@ -62,7 +62,7 @@ def plan(
     """
     spec = load_file(file, set_, storage, trials)
     from orchestrator.api import plan_trials
-    from orchestrator.reporting.plans import print_plan
+    from orchestrator.reporting.terminal.plans import print_plan
 
     with libraries_off_stdout(as_json):
         outcome = plan_trials(spec, where=str(file))
@@ -91,8 +91,8 @@ def run(
     """Run a sweep, or resume it when the same sweep was interrupted."""
     spec = load_file(file, set_, storage, trials, tracking_uri)
     from orchestrator.api import run_sweep
-    from orchestrator.reporting.live import LiveTable
-    from orchestrator.reporting.summary import print_summary
+    from orchestrator.reporting.terminal.live import LiveTable
+    from orchestrator.reporting.terminal.summary import print_summary
 
     console = make_console(stderr=as_json)
     with libraries_off_stdout(as_json), LiveTable(console) as table:

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.integrations.trial import Trial, current_trial
 from orchestrator.records import TrialConfig
-from orchestrator.spec.schedules import SCHEDULES
+from orchestrator.spec.trial.schedules import SCHEDULES
 
 DEFAULT_MICRO_BATCH_SIZE = 8
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.integrations.brief import TrialBrief
+from orchestrator.integrations.assignment import TrialBrief
 from orchestrator.records import TrialConfig
-from orchestrator.spec.batch_plan import BatchPlan
-from orchestrator.spec.schedules import multiplier
+from orchestrator.spec.trial.batch_plan import BatchPlan
+from orchestrator.spec.trial.schedules import multiplier
 
 
 class Hyperparameters:

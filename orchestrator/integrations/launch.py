@@ -2,7 +2,7 @@
 
 It calls the user's function or runs the user's command, and ends with it. Its standard input is a lifeline: when the
 worker is gone, so is the other end of that pipe, and the whole process group is killed. ``serve LIBRARY ...`` is a
-process that imports libraries once and forks such processes from itself (`orchestrator.integrations.nursery`).
+process that imports libraries once and forks such processes from itself (`orchestrator.integrations.fork_server`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from orchestrator.errors import EntrypointError
-from orchestrator.integrations.brief import VARIABLE, TrialBrief, read_brief
+from orchestrator.integrations.assignment import VARIABLE, TrialBrief, read_brief
 from orchestrator.integrations.trial import Trial
 from orchestrator.integrations.wire import Line
-from orchestrator.spec.command_words import filled, trial_values
+from orchestrator.spec.trial.command_words import filled, trial_values
 
 FAILED = 1
 NOT_FOUND = 127
@@ -202,7 +202,7 @@ def main(arguments: list[str]) -> int:
     """Run ``train BRIEF`` or ``serve LIBRARY ...``; returns the exit code."""
     if arguments[0] == "train":
         return train(arguments[1], 0)
-    from orchestrator.integrations.nursery import serve
+    from orchestrator.integrations.fork_server import serve
 
     return serve(arguments[1:], train)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from orchestrator.errors import EntrypointError, nearest
-from orchestrator.integrations.brief import TrialBrief, brief_of_environment
+from orchestrator.integrations.assignment import TrialBrief, brief_of_environment
 from orchestrator.integrations.checkpoints import Sealed, SignalRow, usable, written
-from orchestrator.integrations.course import Course
 from orchestrator.integrations.hyperparameters import Hyperparameters
+from orchestrator.integrations.milestone_clock import Course
 from orchestrator.integrations.stopwatch import Stopwatch
 from orchestrator.integrations.wire import Line, Silence, TrialEnded
 from orchestrator.records import TrainingSignal

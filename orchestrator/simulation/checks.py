@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.decisions.objective import Objective
 from orchestrator.errors import DataError, nearest
-from orchestrator.simulation.course import courses_of
-from orchestrator.simulation.noise import finals
-from orchestrator.simulation.recorded import RecordedSweep, RecordedTrial
+from orchestrator.simulation.engine.trial_course import courses_of
+from orchestrator.simulation.recorded.repeat_noise import finals
+from orchestrator.simulation.recorded.sweep import RecordedSweep, RecordedTrial
 
 MIN_TRIALS = 4
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 
 from orchestrator.decisions.objective import Objective
 from orchestrator.records import Outcome
-from orchestrator.simulation.course import courses_of
-from orchestrator.simulation.noise import Noise, finals
-from orchestrator.simulation.recorded import RecordedSweep
-from orchestrator.simulation.simulator import Replay
+from orchestrator.simulation.engine.simulator import Replay
+from orchestrator.simulation.engine.trial_course import courses_of
+from orchestrator.simulation.recorded.repeat_noise import Noise, finals
+from orchestrator.simulation.recorded.sweep import RecordedSweep
 
 
 @dataclass(frozen=True)

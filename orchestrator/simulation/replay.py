@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.decisions.forecast_model import ForecastModel
+from orchestrator.decisions.forecast.model import ForecastModel
 from orchestrator.decisions.objective import Objective
 from orchestrator.errors import InputError, OrchestratorError
 from orchestrator.simulation.checks import check_sweeps
+from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
+from orchestrator.simulation.engine.simulator import Clock, simulate
 from orchestrator.simulation.figures import FIGURES, Yardstick
-from orchestrator.simulation.intervals import Array, Bootstrap, Estimate
-from orchestrator.simulation.noise import Noise, noise_of
-from orchestrator.simulation.ours import EngineScheduler
-from orchestrator.simulation.recorded import RecordedSweep
+from orchestrator.simulation.forecast.intervals import Array, Bootstrap, Estimate
+from orchestrator.simulation.recorded.repeat_noise import Noise, noise_of
+from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.simulation.rules import Rule
-from orchestrator.simulation.simulator import Clock, simulate
 
 DRAWS = 20
 

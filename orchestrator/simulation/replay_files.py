@@ -6,21 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, ForecastModel, load_model
+from orchestrator.decisions.forecast.model import SHIPPED_WEIGHTS, ForecastModel, load_model
 from orchestrator.decisions.objective import Objective
 from orchestrator.errors import DataError, StorageError
-from orchestrator.simulation.calibration import Calibration, calibrate
-from orchestrator.simulation.files import read_recorded
-from orchestrator.simulation.fitting import all_lessons, common_metrics, fit_forecast, left_out_models
-from orchestrator.simulation.recorded import RecordedSweep
+from orchestrator.simulation.engine.simulator import Clock
+from orchestrator.simulation.forecast.calibration import Calibration, calibrate
+from orchestrator.simulation.forecast.fitting import all_lessons, common_metrics, fit_forecast, left_out_models
+from orchestrator.simulation.recorded.files import read_recorded
+from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.simulation.replay import DRAWS, Progress, ReplayReport, replay
 from orchestrator.simulation.rules import choose_rules
-from orchestrator.simulation.simulator import Clock
 
 SHIPPED = "shipped"
 """The word that stands for the recorded sweeps that come with the package."""
 
-_SHIPPED_FOLDER = Path(__file__).parent / "recorded"
+_SHIPPED_FOLDER = Path(__file__).parent / "recorded" / "shipped"
 
 
 def replay_recorded(

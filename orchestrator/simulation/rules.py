@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
-from orchestrator.decisions.forecast import ForecastRule
-from orchestrator.decisions.policy import DEFAULT_POLICY, StoppingPolicy
-from orchestrator.decisions.rungs import RungRule
+from orchestrator.decisions.engine.policy import DEFAULT_POLICY, StoppingPolicy
+from orchestrator.decisions.forecast.forecast import ForecastRule
+from orchestrator.decisions.rungs.rung import RungRule
 from orchestrator.errors import InputError, nearest
-from orchestrator.simulation import baselines, ranking
-from orchestrator.simulation.contract import Scheduler
-from orchestrator.simulation.ours import EngineScheduler
-from orchestrator.simulation.rivals import family
+from orchestrator.simulation.engine import baselines, ranking
+from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
+from orchestrator.simulation.engine.scheduler import Scheduler
+from orchestrator.simulation.rivals.shared import family
 
 Factory = Callable[[], Scheduler]
 
@@ -26,9 +26,9 @@ ALL = "all"
 OURS, BASELINES = "ours", "baselines"
 
 RIVALS: Mapping[str, tuple[str, str, str]] = {
-    "ray": ("orchestrator.simulation.rivals_ray", "ray_rules", "ray[tune]"),
-    "optuna": ("orchestrator.simulation.rivals_optuna", "optuna_rules", "optuna"),
-    "syne": ("orchestrator.simulation.rivals_syne", "syne_rules", "syne-tune"),
+    "ray": ("orchestrator.simulation.rivals.ray_tune", "ray_rules", "ray[tune]"),
+    "optuna": ("orchestrator.simulation.rivals.optuna", "optuna_rules", "optuna"),
+    "syne": ("orchestrator.simulation.rivals.syne_tune", "syne_rules", "syne-tune"),
 }
 """Group -> (module, function that returns name -> factory, package to install). Names begin with the group's."""
 

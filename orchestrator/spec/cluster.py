@@ -8,9 +8,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from orchestrator.errors import SpecError, nearest
-from orchestrator.spec.complaints import Source, explain, refuse_booleans
-from orchestrator.spec.shipped import shipped_folder
-from orchestrator.spec.yaml_text import read_yaml
+from orchestrator.spec.reading.complaints import Source, explain, refuse_booleans
+from orchestrator.spec.reading.shipped import shipped_folder
+from orchestrator.spec.reading.yaml_text import read_yaml
 
 PROFILE_FOLDERS = (Path("clusters"), shipped_folder("clusters"))
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from orchestrator.errors import SpecError, nearest
-from orchestrator.evaluation_settings import EvaluationSet
+from orchestrator.settings.evaluation import EvaluationSet
 
 _ROWS = ("data", "format", "columns", "limit")
 _COMMON = ("name", "kind", "when", "detached")

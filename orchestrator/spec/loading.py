@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.errors import SpecError
-from orchestrator.spec.complaints import Source, explain, refuse_booleans
 from orchestrator.spec.own_training import beside
-from orchestrator.spec.shipped import nearest_sweep, sweep_file
+from orchestrator.spec.reading.complaints import Source, explain, refuse_booleans
+from orchestrator.spec.reading.shipped import nearest_sweep, sweep_file
+from orchestrator.spec.reading.yaml_text import PathKey, read_value, read_yaml
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.spec.yaml_text import PathKey, read_value, read_yaml
 
 # Sections that a file may give as a single word, and the field which that word stands for.
 _SHORT_FORMS = {"entrypoint": "function", "model": "path", "objective": "metric", "searcher": "kind"}

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import SpecError, nearest
-from orchestrator.settings import EntrypointSettings
-from orchestrator.spec.command_words import FIXED_NAMES, names_in
-from orchestrator.spec.own_search_space import OwnValues
-from orchestrator.spec.search_space import SearchSpace
+from orchestrator.settings.trial_setup import EntrypointSettings
+from orchestrator.spec.search_space.own_search_space import OwnValues
+from orchestrator.spec.search_space.search_space import SearchSpace
+from orchestrator.spec.trial.command_words import FIXED_NAMES, names_in
 
 if TYPE_CHECKING:
     from orchestrator.spec.sweep import SweepSpec

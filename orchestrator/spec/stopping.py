@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from orchestrator.spec.closed import Closed
+from orchestrator.spec.reading.closed import Closed
 
 
 class DivergenceSpec(Closed):

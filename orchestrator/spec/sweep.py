@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from orchestrator.data_settings import defining_data, find_problem
 from orchestrator.errors import SpecError
-from orchestrator.settings import (
+from orchestrator.settings.data import defining_data, find_problem
+from orchestrator.settings.trial_setup import (
     DataSettings,
     EntrypointSettings,
     EvaluationSet,
@@ -17,12 +17,12 @@ from orchestrator.settings import (
     TrainingSettings,
     TrialSetup,
 )
-from orchestrator.spec.closed import Closed
 from orchestrator.spec.evaluation_kinds import KINDS, check_set, defining_set, may_give, metrics_of, no_such_metric
-from orchestrator.spec.identity import digest
-from orchestrator.spec.own_search_space import AnySearchSpace
 from orchestrator.spec.own_training import REPLACED, check_own_training, with_own_space
+from orchestrator.spec.reading.closed import Closed
+from orchestrator.spec.search_space.own_search_space import AnySearchSpace
 from orchestrator.spec.stopping import StoppingSpec, WinnerSpec
+from orchestrator.spec.trial.identity import digest
 
 SearcherKind = Literal["grid", "random", "sobol", "tpe", "gp", "nsga2"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.records import Decision, Outcome, Role, Scalar, TrialConfig
-from orchestrator.spec.identity import OWN_METHOD
+from orchestrator.spec.trial.identity import OWN_METHOD
 
 TAG_VALUE_LIMIT = 8000
 PARAM_VALUE_LIMIT = 6000

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.records import Decision, Outcome, Role, Scalar, TrainingSignal, TrialConfig
-from orchestrator.spec.identity import trial_name
+from orchestrator.spec.trial.identity import trial_name
 from orchestrator.tracking.naming import config_params
 
 ACTION_TAG = "orchestrate.action"

@@ -10,12 +10,12 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.records import Action
-from orchestrator.tuning.coordinator import Coordinator
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.storage.milestone_reports import read_report
+from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.tuning.own_training.first_failures import FirstFailures
 from orchestrator.tuning.ray_internals import keep_workers_warm, set_trial_config
-from orchestrator.tuning.reports import read_report
 
 
 class _NotPickled:

@@ -15,7 +15,7 @@ from ray.exceptions import AuthenticationError
 from orchestrator.errors import ClusterError
 from orchestrator.spec.cluster import ClusterProfile
 from orchestrator.spec.sweep import Resources
-from orchestrator.tuning.capacity import Capacity
+from orchestrator.storage.capacity import Capacity
 from orchestrator.tuning.ray_internals import use_auth_token_if_present
 
 CONNECT_SECONDS = 5.0

@@ -11,16 +11,16 @@ from types import FrameType
 
 from ray import tune
 
+from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.errors import OrchestratorError
-from orchestrator.results import SweepView
+from orchestrator.results.records import SweepView
 from orchestrator.spec.sweep import Resources
+from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.tuning.adapters import CoordinatorScheduler, CoordinatorSearcher, CoordinatorStopper
-from orchestrator.tuning.coordinator import Coordinator
-from orchestrator.tuning.layout import SweepFolder
 from orchestrator.tuning.own_training.first_failures import FirstFailures
 from orchestrator.tuning.ray_internals import treat_lost_results_as_lost_actors
-from orchestrator.tuning.task import WorkerTask
 from orchestrator.tuning.trainable import SFTTrainable
+from orchestrator.tuning.worker.task import WorkerTask
 
 VIEW_EVERY_SECONDS = 0.5
 MAX_PROCESS_FAILURES = 2

@@ -22,13 +22,13 @@ from typing import Any
 from ray import tune
 
 from orchestrator.records import Milestone, TrialState
-from orchestrator.training.checkpoints import complete_checkpoint, keep_weights
-from orchestrator.training.session import TrainingSession
-from orchestrator.training.trial import Trial
+from orchestrator.storage.milestone_reports import write_report
+from orchestrator.training.loop.checkpoints import complete_checkpoint, keep_weights
+from orchestrator.training.loop.trial import Trial
+from orchestrator.training.setup.session import TrainingSession
 from orchestrator.tuning.own_training.runner import OwnTrialRunner
-from orchestrator.tuning.reports import write_report
-from orchestrator.tuning.runner import MilestoneRunner, StoppedNow, system_values
-from orchestrator.tuning.task import WorkerTask
+from orchestrator.tuning.worker.runner import MilestoneRunner, StoppedNow, system_values
+from orchestrator.tuning.worker.task import WorkerTask
 
 _SESSIONS: dict[str, TrainingSession] = {}
 

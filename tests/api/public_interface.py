@@ -16,7 +16,7 @@ PACKAGE = Path(orchestrator.__file__).parent
 COMMAND = "python -m tests.api.public_interface"
 LISTED = ("orchestrator", "orchestrator.api", "orchestrator.integrations")
 """Modules whose ``__all__`` is the interface."""
-RECORDS = ("orchestrator.records", "orchestrator.results", "orchestrator.errors")
+RECORDS = ("orchestrator.records", "orchestrator.results.records", "orchestrator.errors")
 """Modules all of whose public classes reach the user's hands."""
 
 Described = str | dict[str, str]

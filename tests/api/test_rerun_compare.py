@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.api.rerun_compare import compare_scores, compare_signals, judge, overall, relative
+from orchestrator.api.rerun.compare import compare_scores, compare_signals, judge, overall, relative
 from orchestrator.records import TrainingSignal
-from orchestrator.results import MilestoneResult
+from orchestrator.results.records import MilestoneResult
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6)
 

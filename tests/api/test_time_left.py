@@ -2,10 +2,10 @@
 
 import pytest
 
-from orchestrator.api.journal_state import read_state
-from orchestrator.api.results import build_view
+from orchestrator.history.build_result import build_view
+from orchestrator.history.journal_state import read_state
 from orchestrator.tracking.tracker import TrackerHealth
-from tests.reporting.report_sweeps import LEVELS, MadeSweep, sweep_spec
+from tests.worlds.report_sweeps import LEVELS, MadeSweep, sweep_spec
 
 OFF = {"forecast": {"enabled": False}, "rungs": {"enabled": False}}
 SECONDS_PER_SAMPLE = sum(level / 100 + 0.5 for level in LEVELS) / LEVELS[-1]  # as `MadeSweep` writes them

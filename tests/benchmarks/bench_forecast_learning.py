@@ -15,19 +15,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.decisions.cohort import RungSystem
-from orchestrator.decisions.engine import StoppingEngine
-from orchestrator.decisions.forecast import ForecastRule, Survey, forecast, survey
-from orchestrator.decisions.forecast_model import ForecastModel
-from orchestrator.decisions.forecast_panel import Array
+from orchestrator.decisions.engine.engine import StoppingEngine
+from orchestrator.decisions.engine.policy import DEFAULT_POLICY
+from orchestrator.decisions.forecast.forecast import ForecastRule, Survey, forecast, survey
+from orchestrator.decisions.forecast.model import ForecastModel
+from orchestrator.decisions.forecast.panel import Array
 from orchestrator.decisions.objective import Key, Objective
-from orchestrator.decisions.policy import DEFAULT_POLICY
+from orchestrator.decisions.rungs.cohort import RungSystem
 from orchestrator.records import Outcome, TrialState
-from orchestrator.simulation.course import courses_of
-from orchestrator.simulation.files import read_recorded
-from orchestrator.simulation.fitting import SMALLEST_PANEL, common_metrics, left_out_models, mode_of, sighting_at
-from orchestrator.simulation.noise import noise_of
-from orchestrator.simulation.recorded import RecordedSweep
+from orchestrator.simulation.engine.trial_course import courses_of
+from orchestrator.simulation.forecast.fitting import (
+    SMALLEST_PANEL,
+    common_metrics,
+    left_out_models,
+    mode_of,
+    sighting_at,
+)
+from orchestrator.simulation.recorded.files import read_recorded
+from orchestrator.simulation.recorded.repeat_noise import noise_of
+from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.simulation.replay_files import recorded_files
 from tests.benchmarks.bench_stopping import AWAY, IN_DISTRIBUTION, print_table
 from tests.benchmarks.common import machine

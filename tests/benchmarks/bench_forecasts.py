@@ -19,12 +19,19 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from orchestrator.decisions.forecast_model import design, line_columns
-from orchestrator.decisions.forecast_panel import centre_and_unit, rank_correlation, relative
-from orchestrator.simulation.calibration import own_scores, whole_panels
-from orchestrator.simulation.files import read_recorded
-from orchestrator.simulation.fitting import Lesson, all_lessons, common_metrics, fit_forecast, lessons_for, mode_of
-from orchestrator.simulation.recorded import RecordedSweep
+from orchestrator.decisions.forecast.model import design, line_columns
+from orchestrator.decisions.forecast.panel import centre_and_unit, rank_correlation, relative
+from orchestrator.simulation.forecast.calibration import own_scores, whole_panels
+from orchestrator.simulation.forecast.fitting import (
+    Lesson,
+    all_lessons,
+    common_metrics,
+    fit_forecast,
+    lessons_for,
+    mode_of,
+)
+from orchestrator.simulation.recorded.files import read_recorded
+from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.simulation.replay_files import recorded_files
 from tests.benchmarks.bench_stopping import AWAY, IN_DISTRIBUTION, print_table
 from tests.benchmarks.common import machine

@@ -19,17 +19,17 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.coordinating.searchers.searcher import make_source
 from orchestrator.records import TrialConfig
 from orchestrator.reporting.recommendation.beliefs import Belief, update
 from orchestrator.reporting.recommendation.compose import recommend
 from orchestrator.reporting.recommendation.evidence import PastSweep, seen_rates
 from orchestrator.reporting.recommendation.request import Request, parse_budget
-from orchestrator.simulation.files import read_recorded
-from orchestrator.simulation.recorded import RecordedSweep
+from orchestrator.simulation.recorded.files import read_recorded
+from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.simulation.replay_files import recorded_files
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning.sources import make_source
 from tests.benchmarks.common import machine
 from tests.benchmarks.recommend_real import ARMS as REAL_ARMS
 from tests.benchmarks.recommend_real import WIDE_BATCHES, WIDE_RATES, run_pair

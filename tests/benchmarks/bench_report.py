@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from tests.benchmarks.common import machine
-from tests.reporting.report_sweeps import LEVELS, RANGES, MadeSweep, sweep_spec
+from tests.worlds.report_sweeps import LEVELS, RANGES, MadeSweep, sweep_spec
 
 AIM_SECONDS, AIM_BYTES = 20.0, 5_000_000
 

@@ -28,11 +28,11 @@ import torch
 import transformers
 
 from orchestrator.records import TrialConfig
-from orchestrator.settings import TrainingSettings
+from orchestrator.settings.trial_setup import TrainingSettings
+from orchestrator.training.data.order import StackedOrder
+from orchestrator.training.loop.token_budgets import TokenBudgets
+from orchestrator.training.loop.trial import Trial
 from orchestrator.training.methods import MethodContext, build_method
-from orchestrator.training.order import StackedOrder
-from orchestrator.training.token_budgets import TokenBudgets
-from orchestrator.training.trial import Trial
 
 DATA = Path(os.environ.get("ORCHESTRATOR_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 LONGEST = 512
@@ -98,8 +98,8 @@ def dolly_rows(count: int) -> Rows:
 
 def testbed_rows(count: int) -> tuple[Rows, transformers.PreTrainedModel]:
     """Read the built-in test bed through a training session."""
-    from orchestrator.settings import DataSettings, ModelSettings, TrialSetup
-    from orchestrator.training.session import TrainingSession
+    from orchestrator.settings.trial_setup import DataSettings, ModelSettings, TrialSetup
+    from orchestrator.training.setup.session import TrainingSession
 
     setup = TrialSetup(ModelSettings("testbed"), DataSettings("testbed:sft", limit=count), (), TrainingSettings())
     with tempfile.TemporaryDirectory() as cache:

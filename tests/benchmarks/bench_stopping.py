@@ -17,19 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.decisions.forecast_model import ONCE, ForecastModel
-from orchestrator.decisions.forecast_panel import rank_correlation
+from orchestrator.decisions.engine.policy import DEFAULT_POLICY
+from orchestrator.decisions.forecast.model import ONCE, ForecastModel
+from orchestrator.decisions.forecast.panel import rank_correlation
 from orchestrator.decisions.objective import Objective
-from orchestrator.decisions.policy import DEFAULT_POLICY
-from orchestrator.simulation.files import read_recorded
-from orchestrator.simulation.fitting import common_metrics, left_out_models, lessons, mode_of
-from orchestrator.simulation.ours import EngineScheduler
-from orchestrator.simulation.recorded import RecordedSweep
+from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
+from orchestrator.simulation.engine.simulator import Clock, simulate
+from orchestrator.simulation.forecast.fitting import common_metrics, left_out_models, lessons, mode_of
+from orchestrator.simulation.recorded.files import read_recorded
+from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.simulation.replay import ReplayReport, replay
 from orchestrator.simulation.replay_files import recorded_files
 from orchestrator.simulation.rules import choose_rules
-from orchestrator.simulation.simulator import Clock, simulate
-from orchestrator.simulation.synthetic import synthetic_sweep
+from orchestrator.simulation.synthetic.sweeps import synthetic_sweep
 from tests.benchmarks.common import machine
 
 IN_DISTRIBUTION = "eval/loss"

@@ -71,7 +71,7 @@ def _in_process(side: str, samples: int, tracking: bool) -> dict[str, float]:
 def run_ours(samples: int, tracking: bool) -> dict[str, float]:
     """One run of ours."""
     from orchestrator import run_sweep
-    from orchestrator.tuning.journal import read_journal
+    from orchestrator.storage.journal import read_journal
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()

@@ -24,7 +24,7 @@ REPORTS = 20
 
 def measure_ours(folder: Path, signals_per_milestone: int) -> dict[str, float]:
     """Track a sweep in a new store; return seconds and training signals per second."""
-    from orchestrator.tracking.opening import open_tracker
+    from orchestrator.tracking.mlflow.opening import open_tracker
     from orchestrator.tracking.tracker import SweepInfo
 
     began, processor_began = time.perf_counter(), time.process_time()
@@ -56,7 +56,7 @@ def measure_ours(folder: Path, signals_per_milestone: int) -> dict[str, float]:
 
 def _tell(tracker: object, signals_per_milestone: int, prefix: str) -> float:
     from orchestrator.records import Outcome, TrainingSignal, TrialConfig
-    from orchestrator.tracking.outbox_tracker import OutboxTracker
+    from orchestrator.tracking.outbox.outbox_tracker import OutboxTracker
     from orchestrator.tracking.tracker import TrialInfo
 
     assert isinstance(tracker, OutboxTracker)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.reporting.recommendation.evidence import PastSweep, PastTrial
-from orchestrator.simulation.recorded import RecordedSweep
-from orchestrator.training.facts import DataFacts, ModelFacts
+from orchestrator.simulation.recorded.sweep import RecordedSweep
+from orchestrator.training.setup.sizes import DataFacts, ModelFacts
 
 METRIC = "eval/loss"
 

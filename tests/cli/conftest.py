@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from orchestrator.records import Outcome
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.storage.sweep_folder import SweepFolder
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def write_sweep(tiny_base: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def trained(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A finished sweep: full fine-tuning wins, lora completed, another was stopped. Tests only read it."""
-    from driverless import Driverless, config, tiny_spec, write_rows
+    from tests.worlds.driverless import Driverless, config, tiny_spec, write_rows
 
     folder = tmp_path_factory.mktemp("trained")
     sweep = Driverless(tiny_spec(tiny_base, write_rows(folder / "rows.jsonl"), folder / "runs"))

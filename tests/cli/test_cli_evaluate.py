@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driverless import Driverless, config, tiny_spec, write_rows
 
-from orchestrator.api import evaluate_follow, evaluate_sweep, read_sweep
+from orchestrator.api import evaluate_sweep, read_sweep
+from orchestrator.api.evaluate import follow as evaluate_follow
 from orchestrator.errors import InputError, StorageError
 from orchestrator.records import Outcome
-from orchestrator.training.evaluations import loss, multiple_choice
-from orchestrator.tuning import later_scores
-from orchestrator.tuning.later_scores import LaterScores, append_scores, read_scores
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.storage import later_scores
+from orchestrator.storage.later_scores import LaterScores, append_scores, read_scores
+from orchestrator.storage.sweep_folder import SweepFolder
+from orchestrator.training.evaluations.held_out_loss import loss
+from orchestrator.training.evaluations.multiple_choice import multiple_choice
+from tests.worlds.driverless import Driverless, config, tiny_spec, write_rows
 
 Orchestrate = Callable[..., Any]
 

@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driverless import Driverless, config, tiny_spec, write_rows
 from safetensors.torch import load_file, save_file
 
-from orchestrator.api import evaluate_follow, evaluate_sweep, read_sweep
-from orchestrator.api.evaluate_models import ScoredModel
+from orchestrator.api import evaluate_sweep, read_sweep
+from orchestrator.api.evaluate import follow as evaluate_follow
+from orchestrator.api.evaluate.models import ScoredModel
 from orchestrator.records import Outcome
-from orchestrator.training.evaluations import multiple_choice
-from orchestrator.training.file_digests import FileDigests
-from orchestrator.tuning import journal
-from orchestrator.tuning.later_scores import read_scores
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.storage import journal
+from orchestrator.storage.later_scores import read_scores
+from orchestrator.storage.sweep_folder import SweepFolder
+from orchestrator.training.evaluations.multiple_choice import multiple_choice
+from orchestrator.training.evaluations.scoring.file_digests import FileDigests
+from tests.worlds.driverless import Driverless, config, tiny_spec, write_rows
 
 SCRIPT = """
 import sys
@@ -196,7 +197,7 @@ def test_costly_scores_are_told_without_the_model_where_only_the_hub_could_tell(
     sweep.score(sets=sets)
     shutil.rmtree(sweep.folder.cache / "known_scores")  # as for a set that files do not tell
     built: list[str] = []
-    monkeypatch.setattr("orchestrator.training.session.load_model", lambda *_: built.append("model"))
+    monkeypatch.setattr("orchestrator.training.setup.session.load_model", lambda *_: built.append("model"))
     assert sweep.score(sets=sets)[1].cached
     assert built == []
 

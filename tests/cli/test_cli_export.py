@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from driverless import Driverless, config, tiny_spec, write_rows
 
 from orchestrator.api import export_trial, read_sweep
-from orchestrator.api.export import open_session
+from orchestrator.api.export.export import open_session
 from orchestrator.records import Outcome
-from orchestrator.reporting.model_card import CardFacts, model_card
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.reporting.cards.model_card import CardFacts, model_card
+from orchestrator.storage.sweep_folder import SweepFolder
+from tests.worlds.driverless import Driverless, config, tiny_spec, write_rows
 
 Orchestrate = Callable[..., Any]
 

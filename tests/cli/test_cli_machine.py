@@ -28,8 +28,8 @@ from orchestrator.api.doctor.system import (
     memory_limit,
 )
 from orchestrator.errors import SpecError
-from orchestrator.spec.catalogue import FAMILIES, METHODS
 from orchestrator.spec.loading import parse_sweep
+from orchestrator.spec.methods.catalogue import FAMILIES, METHODS
 
 Orchestrate = Callable[..., Any]
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Answer, Trained
-from driverless import Driverless, config, tiny_spec, write_rows
 
 from orchestrator import load_sweep, plan_trials, recommend_search_space
 from orchestrator.api import validate_sweep
 from orchestrator.records import Outcome, TrialConfig
 from orchestrator.spec.loading import parse_sweep
-from orchestrator.tracking.opening import open_tracker
+from orchestrator.tracking.mlflow.opening import open_tracker
 from orchestrator.tracking.tracker import SweepInfo, SweepOutcome, TrialInfo
+from tests.worlds.driverless import Driverless, config, tiny_spec, write_rows
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.simulation.files import write_recorded
-from orchestrator.simulation.synthetic import synthetic_sweep
-from orchestrator.simulation.synthetic_settings import SyntheticSettings
+from orchestrator.simulation.recorded.files import write_recorded
+from orchestrator.simulation.synthetic.settings import SyntheticSettings
+from orchestrator.simulation.synthetic.sweeps import synthetic_sweep
 
 
 @pytest.fixture

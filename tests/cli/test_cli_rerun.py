@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driverless import Driverless, config, tiny_spec, write_rows
 
 from orchestrator.api import rerun_trial
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.storage.sweep_folder import SweepFolder
+from tests.worlds.driverless import Driverless, config, tiny_spec, write_rows
 
 Orchestrate = Callable[..., Any]
 

@@ -20,11 +20,11 @@ from rich.console import Console
 from orchestrator.api import read_sweep, storage_status, sweep_status, watch_sweep
 from orchestrator.errors import StorageError
 from orchestrator.records import Outcome, Role
-from orchestrator.reporting.status_table import print_sweep
-from orchestrator.results import SweepView
-from orchestrator.tuning.journal import Journal
-from orchestrator.tuning.layout import SweepFolder
-from orchestrator.tuning.presence import driving
+from orchestrator.reporting.terminal.status import print_sweep
+from orchestrator.results.records import SweepView
+from orchestrator.storage.driver_presence import driving
+from orchestrator.storage.journal import Journal
+from orchestrator.storage.sweep_folder import SweepFolder
 from tests.benchmarks.bench_status import write_sweep
 
 Orchestrate = Callable[..., Any]

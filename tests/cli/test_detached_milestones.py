@@ -10,24 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driverless import Driverless, config, tiny_spec, write_rows
 from rich.console import Console
 
-from orchestrator.api import capacity, read_sweep, sweep_status, validate_sweep
-from orchestrator.api.history import check_same_sweep, standing_record
+from orchestrator.api import read_sweep, sweep_status, validate_sweep
+from orchestrator.api.plan import capacity
 from orchestrator.errors import StorageError
+from orchestrator.history.journal_facts import check_same_sweep, standing_record
 from orchestrator.records import Outcome
-from orchestrator.reporting.status_table import print_sweep
+from orchestrator.reporting.terminal.status import print_sweep
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec, resolved
-from orchestrator.tracking.memory import MemoryTracker
-from orchestrator.training.checkpoints import STATE, WEIGHTS
-from orchestrator.tuning.checkpoint_scorer import CheckpointScorer, Found
-from orchestrator.tuning.detached import DetachedScoring, detached_sets
-from orchestrator.tuning.entries import TrialEntry, read_entries
-from orchestrator.tuning.journal import Journal
-from orchestrator.tuning.later_scores import read_scores
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.storage.journal import Journal
+from orchestrator.storage.later_scores import read_scores
+from orchestrator.storage.sweep_folder import SweepFolder
+from orchestrator.storage.trial_entries import TrialEntry, read_entries
+from orchestrator.tracking.in_memory import MemoryTracker
+from orchestrator.training.loop.checkpoints import STATE, WEIGHTS
+from orchestrator.tuning.detached.process import CheckpointScorer, Found
+from orchestrator.tuning.detached.scoring import DetachedScoring, detached_sets
+from tests.worlds.driverless import Driverless, config, tiny_spec, write_rows
 
 LEVELS = (8, 16, 24, 32)
 BESIDE = {"name": "beside", "kind": "loss", "limit": 10}

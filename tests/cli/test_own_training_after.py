@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from own_driverless import CODE, SWEEP, OwnDriverless, write_project
 
 from orchestrator.api import ExtendRequest, export_trial, extend_sweep, rerun_trial
 from orchestrator.errors import InputError
 from orchestrator.records import TrialConfig
 from orchestrator.spec.loading import load_sweep
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.tuning.own_training.start import end_nurseries
+from tests.worlds.own_driverless import CODE, SWEEP, OwnDriverless, write_project
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "search_spaces" / "examples"
 NO_CHECKPOINTS = CODE.replace("with trial.save_checkpoint(seen) as folder:", "if False:")

@@ -14,13 +14,13 @@ import pytest
 
 from orchestrator import export_recorded
 from orchestrator.api import past_recorded
+from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import StorageError
 from orchestrator.records import Action, Decision, Milestone, TrainingSignal, TrialConfig, TrialState
-from orchestrator.simulation.files import read_recorded
-from orchestrator.tuning.journal import Journal
-from orchestrator.tuning.layout import SweepFolder
-from orchestrator.tuning.planning import SweepPlan
-from orchestrator.tuning.reports import write_report
+from orchestrator.simulation.recorded.files import read_recorded
+from orchestrator.storage.journal import Journal
+from orchestrator.storage.milestone_reports import write_report
+from orchestrator.storage.sweep_folder import SweepFolder
 
 Orchestrate = Callable[..., Any]
 LEVELS = (16, 32)

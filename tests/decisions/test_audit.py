@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from orchestrator.decisions.audit import AuditDraw, Rate, measure
+from orchestrator.decisions.final.audit import AuditDraw, Rate, measure
 from orchestrator.decisions.objective import WORST
 
 shares = st.floats(0, 1)

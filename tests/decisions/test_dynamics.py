@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.decisions.dynamics import DebiasedMean, DynamicsTracker, EarlyDynamics, extract
+from orchestrator.decisions.early_dynamics.features import DebiasedMean, DynamicsTracker, EarlyDynamics, extract
 from orchestrator.records import TrainingSignal
 
 

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from orchestrator.decisions.dynamics import EarlyDynamics
-from orchestrator.decisions.early_dynamics import EarlyDynamicsRule, Peer, PeerGroups
+from orchestrator.decisions.early_dynamics.features import EarlyDynamics
+from orchestrator.decisions.early_dynamics.rule import EarlyDynamicsRule, Peer, PeerGroups
 from orchestrator.errors import SpecError
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.decisions.divergence import DivergenceRule
-from orchestrator.decisions.early_dynamics import EarlyDynamicsRule
-from orchestrator.decisions.engine import StoppingEngine, StoppingPolicy, TrialFacts
+from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
+from orchestrator.decisions.early_dynamics.rule import EarlyDynamicsRule
+from orchestrator.decisions.engine.engine import StoppingEngine, StoppingPolicy, TrialFacts
 from orchestrator.decisions.objective import Constraint, Objective
-from orchestrator.decisions.rungs import RungRule
+from orchestrator.decisions.rungs.rung import RungRule
 from orchestrator.errors import SpecError
 from orchestrator.records import Action, Decision, Outcome, TrainingSignal, TrialState
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.decisions.engine import StoppingEngine
-from orchestrator.decisions.forecast import RULE, ForecastRule, credible_set, forecast, survey
-from orchestrator.decisions.forecast_cohort import ForecastBook, ForecastSystem
-from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, load_model
+from orchestrator.decisions.engine.engine import StoppingEngine
+from orchestrator.decisions.engine.policy import StoppingPolicy
+from orchestrator.decisions.forecast.cohort import ForecastBook, ForecastSystem
+from orchestrator.decisions.forecast.forecast import RULE, ForecastRule, credible_set, forecast, survey
+from orchestrator.decisions.forecast.model import SHIPPED_WEIGHTS, load_model
+from orchestrator.decisions.forecast.observation import Sighting
 from orchestrator.decisions.objective import Constraint, Objective
-from orchestrator.decisions.policy import StoppingPolicy
-from orchestrator.decisions.sighting import Sighting
 from orchestrator.decisions.trials import TrialFacts, TrialProgress
 from orchestrator.errors import SpecError
 from orchestrator.records import Action, Outcome, TrialState

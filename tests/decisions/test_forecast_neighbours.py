@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.decisions import forecast_neighbours
-from orchestrator.decisions.forecast_neighbours import neighbourhood
-from orchestrator.decisions.sighting import Sighting
+from orchestrator.decisions.forecast import neighbours as forecast_neighbours
+from orchestrator.decisions.forecast.neighbours import neighbourhood
+from orchestrator.decisions.forecast.observation import Sighting
 
 
 def sighting(index, rate, batch=16, method="full"):

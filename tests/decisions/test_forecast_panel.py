@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.decisions.forecast_panel import (
+from orchestrator.decisions.forecast.observation import Sighting
+from orchestrator.decisions.forecast.panel import (
     FEATURES,
     centre_and_unit,
     make_panel,
@@ -15,7 +16,6 @@ from orchestrator.decisions.forecast_panel import (
     rank_correlation,
     relative,
 )
-from orchestrator.decisions.sighting import Sighting
 
 BUDGET = 1024
 

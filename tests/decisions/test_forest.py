@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesRegressor
 
-from orchestrator.decisions.forest import LEAF, Forest
-from orchestrator.simulation.fitting import as_forest
+from orchestrator.decisions.forecast.forest import LEAF, Forest
+from orchestrator.simulation.forecast.fitting import as_forest
 
 
 def test_arrays_predict_what_the_trees_they_were_made_from_predict():

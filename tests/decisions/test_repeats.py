@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.decisions.final.repeats import Candidate, RepeatRule, Run, Standing, recommended, standing
 from orchestrator.decisions.objective import Constraint, Objective
-from orchestrator.decisions.repeats import Candidate, RepeatRule, Run, Standing, recommended, standing
 
 LOSS = Objective("loss")
 Score = Callable[[str, int], Mapping[str, float] | None]

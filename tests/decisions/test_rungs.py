@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.decisions.cohort import RungSystem
 from orchestrator.decisions.objective import WORST
-from orchestrator.decisions.rungs import Entry, Rung, RungRule
+from orchestrator.decisions.rungs.cohort import RungSystem
+from orchestrator.decisions.rungs.rung import Entry, Rung, RungRule
 
 
 def system_with(rates, *, quota=1, factor=2.0, rungs=1, expected=None):

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from orchestrator.decisions.final.winner import Candidate, select_winner
 from orchestrator.decisions.objective import Constraint, Objective
-from orchestrator.decisions.winner import Candidate, select_winner
 
 
 def test_winner_is_taken_from_the_largest_budget():

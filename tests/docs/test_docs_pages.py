@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from doc_blocks import all_blocks
 
-from orchestrator.spec.catalogue import METHODS
 from orchestrator.spec.cluster import ClusterProfile
 from orchestrator.spec.loading import parse_sweep
-from orchestrator.spec.yaml_text import read_yaml
+from orchestrator.spec.methods.catalogue import METHODS
+from orchestrator.spec.reading.yaml_text import read_yaml
+from tests.worlds.doc_blocks import all_blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -150,16 +150,16 @@ def test_docs_python_examples_import_what_exists():
 
 
 def test_docs_show_the_default_chat_template():
-    from orchestrator.training.templates import DEFAULT_TEMPLATE
+    from orchestrator.training.data.chat_template import DEFAULT_TEMPLATE
 
     ((_, shown),) = fences(ROOT / "docs" / "data-formats.md", "jinja")
     assert shown.rstrip("\n") == DEFAULT_TEMPLATE
 
 
 def test_docs_data_formats_names_every_shape_and_role():
-    from orchestrator.training.conversations import ROLE_NAMES
-    from orchestrator.training.data_files import ROW_READERS
-    from orchestrator.training.formats import SHAPES
+    from orchestrator.training.data.conversations import ROLE_NAMES
+    from orchestrator.training.data.files import ROW_READERS
+    from orchestrator.training.data.formats import SHAPES
 
     page = (ROOT / "docs" / "data-formats.md").read_text(encoding="utf-8")
     words = {*SHAPES, *ROLE_NAMES, *(role for shape in SHAPES.values() for role in shape.roles)}

@@ -5,8 +5,9 @@ import itertools
 from pathlib import Path
 
 import pytest
-from doc_blocks import ROOT, SHELLS, all_blocks, looks_like_commands
-from doc_world import build, kill, orchestrate, ray_head
+
+from tests.worlds.doc_blocks import ROOT, SHELLS, all_blocks, looks_like_commands
+from tests.worlds.doc_world import build, kill, orchestrate, ray_head
 
 CONTROLS = ("stop", "resume", "clone")
 """Commands that want a sweep with trials that have not ended."""

@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.api import plan_trials, validate_sweep
-from orchestrator.api.run import run_sweep
+from orchestrator.api.run.run import run_sweep
 from orchestrator.cli import app
 from orchestrator.errors import InputError
-from orchestrator.reporting.plans import cost_lines
+from orchestrator.reporting.terminal.plans import cost_lines
 from orchestrator.spec.loading import load_sweep
-from orchestrator.training.architectures import ARCHITECTURES
+from orchestrator.training.model.architectures import ARCHITECTURES
 
 FOLDER = Path(__file__).resolve().parents[2] / "search_spaces" / "secret_recipe"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -22,7 +22,7 @@ RATES = {1e-6, 5e-6, 2e-5, 3e-5, 4e-5, 6e-5, 8e-5, 1e-4}
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.training.hub.is_reachable", lambda: False)
+    monkeypatch.setattr("orchestrator.training.model.hub.is_reachable", lambda: False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.spec import sweep
-from orchestrator.spec.domains import Choice, Fixed, Integer, Uniform
 from orchestrator.spec.loading import load_sweep
-from orchestrator.spec.schedules import SCHEDULES
+from orchestrator.spec.search_space.domains import Choice, Fixed, Integer, Uniform
+from orchestrator.spec.trial.schedules import SCHEDULES
 from orchestrator.tuning.own_training.inspect_entrypoint import inspect_entrypoint
-from orchestrator.tuning.planning import plan_sweep
 
 FOLDER = Path(__file__).resolve().parents[2] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))

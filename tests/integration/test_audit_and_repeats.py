@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from orchestrator.api import read_sweep
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.storage.sweep_folder import SweepFolder
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from orchestrator.api import read_sweep
-from orchestrator.tuning.layout import find_sweep
+from orchestrator.storage.sweep_folder import find_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

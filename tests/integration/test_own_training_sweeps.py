@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from orchestrator.api import find_sweep, read_sweep
-from orchestrator.results import TrialHistory
+from orchestrator.results.records import TrialHistory
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.api.record_export import past_recorded
-from orchestrator.api.recorded_runs import tracked_recorded
+from orchestrator.api.recorded.from_mlflow import tracked_recorded
+from orchestrator.api.recorded.record_export import past_recorded
 from orchestrator.errors import TrackingError
-from orchestrator.simulation.files import read_recorded
-from orchestrator.simulation.recorded import RecordedSweep
-from orchestrator.spec.batch_plan import BatchPlan
-from orchestrator.tracking.opening import default_tracking_uri
+from orchestrator.simulation.recorded.files import read_recorded
+from orchestrator.simulation.recorded.sweep import RecordedSweep
+from orchestrator.spec.trial.batch_plan import BatchPlan
+from orchestrator.tracking.mlflow.opening import default_tracking_uri
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 

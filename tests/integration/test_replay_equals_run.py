@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from orchestrator.api.policy import make_objective, make_policy
-from orchestrator.api.preflight import validate_sweep
-from orchestrator.api.record_export import export_recorded
+from orchestrator.api.plan.policy import make_objective, make_policy
+from orchestrator.api.plan.preflight import validate_sweep
+from orchestrator.api.recorded.record_export import export_recorded
 from orchestrator.records import Action
-from orchestrator.simulation.ours import EngineScheduler
-from orchestrator.simulation.recorded import RecordedSweep
-from orchestrator.simulation.simulator import Clock, simulate
+from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
+from orchestrator.simulation.engine.simulator import Clock, simulate
+from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.spec.loading import load_sweep
-from orchestrator.tuning.journal import read_journal
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.storage.journal import read_journal
+from orchestrator.storage.sweep_folder import SweepFolder
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 

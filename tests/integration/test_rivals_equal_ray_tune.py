@@ -12,11 +12,11 @@ import ray
 from ray import tune
 
 from orchestrator.decisions.objective import Objective
-from orchestrator.simulation.contract import Problem
-from orchestrator.simulation.recorded import RecordedSweep, RecordedTrial
-from orchestrator.simulation.rivals_ray import RayScheduler, ray_rules
-from orchestrator.simulation.rivals_tune import METRIC, TIME
-from orchestrator.simulation.simulator import Clock, simulate
+from orchestrator.simulation.engine.scheduler import Problem
+from orchestrator.simulation.engine.simulator import Clock, simulate
+from orchestrator.simulation.recorded.sweep import RecordedSweep, RecordedTrial
+from orchestrator.simulation.rivals.ray_tune import RayScheduler, ray_rules
+from orchestrator.simulation.rivals.tune_controller import METRIC, TIME
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 

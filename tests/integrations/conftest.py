@@ -1,7 +1,8 @@
 from collections.abc import Iterator
 
 import pytest
-from own_worlds import Worker
+
+from tests.worlds.own_worlds import Worker
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import EntrypointError
-from orchestrator.integrations.course import Course
+from orchestrator.integrations.milestone_clock import Course
 
 LEVELS = (16, 32, 64)
 

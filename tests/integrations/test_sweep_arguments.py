@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from own_worlds import Worker
 from transformers import TrainingArguments, get_scheduler
 
 from orchestrator.errors import EntrypointError
 from orchestrator.integrations import sweep_arguments
 from orchestrator.records import TrialConfig
+from tests.worlds.own_worlds import Worker
 
 
 def config(**changes: object) -> TrialConfig:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from own_worlds import Worker
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments, set_seed
 
@@ -17,6 +16,7 @@ from orchestrator.errors import EntrypointError
 from orchestrator.integrations import SweepCallback, Trial, sweep_arguments
 from orchestrator.integrations.checkpoints import sealed
 from orchestrator.integrations.hugging_face import scores_of
+from tests.worlds.own_worlds import Worker
 
 
 class Model(nn.Module):

@@ -7,11 +7,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from own_worlds import Worker
 
 from orchestrator.errors import EntrypointError
 from orchestrator.integrations import TrialEnded, current_trial
 from orchestrator.records import TrialConfig
+from tests.worlds.own_worlds import Worker
 
 GOOD = {"eval/loss": 1.0}
 
@@ -153,7 +153,7 @@ def test_there_is_no_trial_outside_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -
 def test_a_process_finds_its_trial_by_the_environment(
     tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from own_worlds import brief_for
+    from tests.worlds.own_worlds import brief_for
 
     brief_for(tmp_path).listening_at(worker.place).write(tmp_path / "trial.json")
     monkeypatch.setenv("ORCHESTRATE_TRIAL", str(tmp_path / "trial.json"))

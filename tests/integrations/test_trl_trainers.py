@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
-from own_worlds import Worker
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
 
 from orchestrator.integrations import SweepCallback, Trial, sweep_arguments
 from orchestrator.testbed.sources import base_model_path, load_rows
+from tests.worlds.own_worlds import Worker
 
 trl = pytest.importorskip("trl")
 

@@ -10,11 +10,17 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from orchestrator.errors import DataError
-from orchestrator.simulation.calibration import BINS, calibrate, crps_of_standard_normal, own_scores, whole_panels
-from orchestrator.simulation.files import write_recorded
-from orchestrator.simulation.fitting import left_out_models
+from orchestrator.simulation.forecast.calibration import (
+    BINS,
+    calibrate,
+    crps_of_standard_normal,
+    own_scores,
+    whole_panels,
+)
+from orchestrator.simulation.forecast.fitting import left_out_models
+from orchestrator.simulation.recorded.files import write_recorded
 from orchestrator.simulation.replay_files import score_forecast
-from orchestrator.simulation.synthetic import synthetic_sweep
+from orchestrator.simulation.synthetic.sweeps import synthetic_sweep
 
 
 @given(st.floats(-4, 4))

@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.decisions.forecast_model import load_model
-from orchestrator.decisions.forecast_panel import rank_correlation
+from orchestrator.decisions.forecast.model import load_model
+from orchestrator.decisions.forecast.panel import rank_correlation
 from orchestrator.errors import DataError, StorageError
-from orchestrator.simulation.files import write_recorded
-from orchestrator.simulation.fitting import (
+from orchestrator.simulation.forecast.fitting import (
     all_lessons,
     common_metrics,
     fit_forecast,
@@ -19,8 +18,9 @@ from orchestrator.simulation.fitting import (
     mode_of,
     sighting_at,
 )
+from orchestrator.simulation.recorded.files import write_recorded
 from orchestrator.simulation.replay_files import fit_forecast_files
-from orchestrator.simulation.synthetic import synthetic_sweep
+from orchestrator.simulation.synthetic.sweeps import synthetic_sweep
 
 
 @pytest.fixture(scope="module")

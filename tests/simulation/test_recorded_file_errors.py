@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import DataError
-from orchestrator.simulation.files import read_recorded
+from orchestrator.simulation.recorded.files import read_recorded
 
 Values = dict[str, Any]
 DELETED = object()

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import DataError, StorageError
-from orchestrator.simulation.files import read_recorded, write_recorded
-from orchestrator.simulation.record_lines import FIELDS
-from orchestrator.simulation.recorded import RecordedSweep, RecordedTrial
-from orchestrator.simulation.synthetic import synthetic_sweep
+from orchestrator.simulation.recorded.files import read_recorded, write_recorded
+from orchestrator.simulation.recorded.lines import FIELDS
+from orchestrator.simulation.recorded.sweep import RecordedSweep, RecordedTrial
+from orchestrator.simulation.synthetic.sweeps import synthetic_sweep
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 numbers = st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, -0.0, 0.1, 1e-7, 5e-324])

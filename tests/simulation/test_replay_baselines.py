@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from replay_worlds import BUDGET, LOSS, falling, names, trial
 
 from orchestrator.decisions.objective import Objective
 from orchestrator.records import Outcome
-from orchestrator.simulation import baselines, ranking
-from orchestrator.simulation.recorded import RecordedSweep
+from orchestrator.simulation.engine import baselines, ranking
+from orchestrator.simulation.engine.simulator import Clock, Replay, simulate
+from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.simulation.rules import choose_rules
-from orchestrator.simulation.simulator import Clock, Replay, simulate
+from tests.worlds.replay_worlds import BUDGET, LOSS, falling, names, trial
 
 
 def run(rule: str, recorded: RecordedSweep, order: list[str] | None = None, seed: int = 0, workers: int = 1) -> Replay:

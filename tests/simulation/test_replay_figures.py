@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replay_worlds import LOSS, falling, names, trial
 
+from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.objective import Constraint, Objective
-from orchestrator.decisions.policy import StoppingPolicy
 from orchestrator.records import Outcome
+from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
+from orchestrator.simulation.engine.simulator import Clock, Replay, simulate
 from orchestrator.simulation.figures import Yardstick
-from orchestrator.simulation.intervals import Bootstrap
-from orchestrator.simulation.noise import Noise, finals, interquartile_range, noise_of, repeat_noise
-from orchestrator.simulation.ours import EngineScheduler
-from orchestrator.simulation.recorded import RecordedSweep
-from orchestrator.simulation.simulator import Clock, Replay, simulate
+from orchestrator.simulation.forecast.intervals import Bootstrap
+from orchestrator.simulation.recorded.repeat_noise import Noise, finals, interquartile_range, noise_of, repeat_noise
+from orchestrator.simulation.recorded.sweep import RecordedSweep
+from tests.worlds.replay_worlds import LOSS, falling, names, trial
 
 
 def replay_of(recorded, done, chosen, samples=10, outcome=Outcome.STOPPED):

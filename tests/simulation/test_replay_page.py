@@ -7,18 +7,18 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from replay_worlds import LOSS, Scripted, falling
 from rich.console import Console
 
 from orchestrator.errors import StorageError
-from orchestrator.reporting.replay_chart import HEIGHT, WIDTH, Mark, Scales, chart
-from orchestrator.reporting.replay_page import check_page_place, replay_page, write_replay_page
-from orchestrator.reporting.replay_table import ReplayProgress, print_replay, replay_table
-from orchestrator.simulation.intervals import Estimate
+from orchestrator.reporting.replay.chart import HEIGHT, WIDTH, Mark, Scales, chart
+from orchestrator.reporting.replay.page import check_page_place, replay_page, write_replay_page
+from orchestrator.reporting.replay.table import ReplayProgress, print_replay, replay_table
+from orchestrator.simulation.forecast.intervals import Estimate
 from orchestrator.simulation.replay import Progress, replay
 from orchestrator.simulation.rules import Rule, choose_rules
-from orchestrator.simulation.synthetic import synthetic_sweep
-from orchestrator.simulation.synthetic_settings import SyntheticSettings
+from orchestrator.simulation.synthetic.settings import SyntheticSettings
+from orchestrator.simulation.synthetic.sweeps import synthetic_sweep
+from tests.worlds.replay_worlds import LOSS, Scripted, falling
 
 VOID = {"meta", "link", "br", "circle", "line", "polyline", "polygon"}
 
@@ -172,7 +172,7 @@ def test_table_shows_a_dash_where_a_number_is_missing(report):
 
 def test_progress_off_a_terminal_prints_plain_lines(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("orchestrator.reporting.replay_table.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("orchestrator.reporting.replay.table.time.monotonic", lambda: now[0])
     console = Console(width=100, record=True, file=open("/dev/null", "w"), force_terminal=False)  # noqa: SIM115
     with ReplayProgress(console) as progress:
         for done in range(1, 4):

@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from replay_worlds import LOSS, Scripted, falling, sweep, trial
 
 from orchestrator.decisions.objective import Constraint, Objective
 from orchestrator.errors import DataError, InputError, OrchestratorError
 from orchestrator.simulation import rules as rules_module
-from orchestrator.simulation.files import write_recorded
-from orchestrator.simulation.recorded import RecordedSweep
+from orchestrator.simulation.engine.simulator import Clock
+from orchestrator.simulation.recorded.files import write_recorded
+from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.simulation.replay import Progress, replay
 from orchestrator.simulation.replay_files import recorded_files, replay_recorded
 from orchestrator.simulation.rules import Rule, choose_rules
-from orchestrator.simulation.simulator import Clock
-from orchestrator.simulation.synthetic import synthetic_sweep
-from orchestrator.simulation.synthetic_settings import SyntheticSettings
+from orchestrator.simulation.synthetic.settings import SyntheticSettings
+from orchestrator.simulation.synthetic.sweeps import synthetic_sweep
+from tests.worlds.replay_worlds import LOSS, Scripted, falling, sweep, trial
 
 
 def repeated(trials=16, seed=0, name="synthetic"):
@@ -33,8 +33,8 @@ def no_syne(monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "syne_tune"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "syne_tune", None)
-    monkeypatch.delitem(sys.modules, "orchestrator.simulation.rivals_syne", raising=False)
-    monkeypatch.setitem(sys.modules, "orchestrator.simulation.rivals_syne", None)
+    monkeypatch.delitem(sys.modules, "orchestrator.simulation.rivals.syne_tune", raising=False)
+    monkeypatch.setitem(sys.modules, "orchestrator.simulation.rivals.syne_tune", None)
 
 
 def test_rules_by_name_family_and_group():

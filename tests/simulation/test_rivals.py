@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rival_sweeps import problem, recorded, replay
 
 from orchestrator.records import Action, Outcome
-from orchestrator.simulation.contract import Scheduler
-from orchestrator.simulation.recorded import RecordedSweep
-from orchestrator.simulation.rivals import (
+from orchestrator.simulation.engine.scheduler import Scheduler
+from orchestrator.simulation.recorded.sweep import RecordedSweep
+from orchestrator.simulation.rivals.optuna import optuna_rules
+from orchestrator.simulation.rivals.ray_tune import ray_rules
+from orchestrator.simulation.rivals.shared import (
     OwnNumpyRandom,
     Workers,
     family,
@@ -21,9 +22,8 @@ from orchestrator.simulation.rivals import (
     grace_level,
     rung_count,
 )
-from orchestrator.simulation.rivals_optuna import optuna_rules
-from orchestrator.simulation.rivals_ray import ray_rules
-from orchestrator.simulation.rivals_syne import syne_rules
+from orchestrator.simulation.rivals.syne_tune import syne_rules
+from tests.worlds.rival_sweeps import problem, recorded, replay
 
 LEVELS = tuple(range(100, 1300, 100))
 RULES: dict[str, Callable[[], Scheduler]] = {**ray_rules(), **optuna_rules()}

@@ -6,13 +6,13 @@ import math
 import numpy as np
 import optuna
 import pytest
-from rival_sweeps import METRIC, ask, in_order, problem, recorded
 
 from orchestrator.errors import SpecError
 from orchestrator.records import Action
-from orchestrator.simulation.contract import Arrival, Scheduler
-from orchestrator.simulation.recorded import RecordedSweep
-from orchestrator.simulation.rivals_optuna import OptunaScheduler, optuna_rules
+from orchestrator.simulation.engine.scheduler import Arrival, Scheduler
+from orchestrator.simulation.recorded.sweep import RecordedSweep
+from orchestrator.simulation.rivals.optuna import OptunaScheduler, optuna_rules
+from tests.worlds.rival_sweeps import METRIC, ask, in_order, problem, recorded
 
 CONTINUE, STOP = Action.CONTINUE, Action.STOP
 

@@ -3,13 +3,13 @@
 import math
 
 import pytest
-from rival_sweeps import METRIC, ask, in_order, problem, recorded
 
 from orchestrator.errors import SpecError
 from orchestrator.records import Action, Outcome
-from orchestrator.simulation.contract import Arrival
-from orchestrator.simulation.recorded import RecordedSweep
-from orchestrator.simulation.rivals_ray import MAX_PENDING_TRIALS, ray_rules
+from orchestrator.simulation.engine.scheduler import Arrival
+from orchestrator.simulation.recorded.sweep import RecordedSweep
+from orchestrator.simulation.rivals.ray_tune import MAX_PENDING_TRIALS, ray_rules
+from tests.worlds.rival_sweeps import METRIC, ask, in_order, problem, recorded
 
 CONTINUE, PAUSE, STOP = Action.CONTINUE, Action.PAUSE, Action.STOP
 

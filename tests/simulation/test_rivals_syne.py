@@ -4,12 +4,12 @@ import importlib.util
 import math
 
 import pytest
-from rival_sweeps import METRIC, ask, problem
 
 from orchestrator.errors import InputError, SpecError
 from orchestrator.records import Action
-from orchestrator.simulation.contract import Arrival
-from orchestrator.simulation.rivals_syne import syne_rules
+from orchestrator.simulation.engine.scheduler import Arrival
+from orchestrator.simulation.rivals.syne_tune import syne_rules
+from tests.worlds.rival_sweeps import METRIC, ask, problem
 
 CONTINUE, STOP = Action.CONTINUE, Action.STOP
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.decisions.forecast_model import SHIPPED_WEIGHTS, load_model
-from orchestrator.simulation.files import read_recorded
-from orchestrator.simulation.fitting import all_lessons, fit_forecast
+from orchestrator.decisions.forecast.model import SHIPPED_WEIGHTS, load_model
+from orchestrator.simulation.forecast.fitting import all_lessons, fit_forecast
+from orchestrator.simulation.recorded.files import read_recorded
 from orchestrator.simulation.replay_files import recorded_files
 from orchestrator.spec.loading import load_sweep
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from replay_worlds import BUDGET, LEVELS, LOSS, Scripted, falling, names, sweep, trial
 
-from orchestrator.decisions.divergence import DivergenceRule
-from orchestrator.decisions.policy import StoppingPolicy
+from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
+from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.records import Action, Outcome
-from orchestrator.simulation.course import halt_of
-from orchestrator.simulation.ours import EngineScheduler
-from orchestrator.simulation.recorded import RecordedSweep
-from orchestrator.simulation.simulator import Clock, simulate
-from orchestrator.simulation.synthetic import synthetic_sweep
+from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
+from orchestrator.simulation.engine.simulator import Clock, simulate
+from orchestrator.simulation.engine.trial_course import halt_of
+from orchestrator.simulation.recorded.sweep import RecordedSweep
+from orchestrator.simulation.synthetic.sweeps import synthetic_sweep
+from tests.worlds.replay_worlds import BUDGET, LEVELS, LOSS, Scripted, falling, names, sweep, trial
 
 
 def test_simulate_one_worker_trains_in_order_and_charges_time():

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.simulation.files import write_recorded
-from orchestrator.simulation.recorded import RecordedSweep, RecordedTrial
-from orchestrator.simulation.synthetic import GENERAL, LOSS, synthetic_sweep
-from orchestrator.simulation.synthetic_settings import REFERENCE_BATCH, SyntheticSettings
+from orchestrator.simulation.recorded.files import write_recorded
+from orchestrator.simulation.recorded.sweep import RecordedSweep, RecordedTrial
+from orchestrator.simulation.synthetic.settings import REFERENCE_BATCH, SyntheticSettings
+from orchestrator.simulation.synthetic.sweeps import GENERAL, LOSS, synthetic_sweep
 
 QUIET = SyntheticSettings(
     repeat_noise=0, evaluation_noise=0, step_noise=0, gradient_noise=0, general_noise=0, spread=0, plateau_share=0

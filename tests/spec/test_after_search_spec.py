@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweep_files import SWEEP
 
 from orchestrator.errors import SpecError
 from orchestrator.spec.loading import load_sweep
+from tests.worlds.sweep_files import SWEEP
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from sweep_files import ROOT
 
 from orchestrator.errors import SpecError
 from orchestrator.spec.cluster import ClusterProfile, load_cluster
+from tests.worlds.sweep_files import ROOT
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sweep_files import SWEEP, line_of
 
-from orchestrator.data_settings import DataSettings, MixturePart, Phase, find_problem
 from orchestrator.errors import SpecError
+from orchestrator.settings.data import DataSettings, MixturePart, Phase, find_problem
 from orchestrator.spec.loading import load_sweep, parse_sweep
 from orchestrator.spec.sweep import SweepSpec, resolved
+from tests.worlds.sweep_files import SWEEP, line_of
 
 MIXED = SWEEP.replace(
     "data: {train: rows.jsonl}\n",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.spec.domains import Choice, Domain, Fixed, Integer, Uniform, parse_domain
+from orchestrator.spec.search_space.domains import Choice, Domain, Fixed, Integer, Uniform, parse_domain
 
 scalars = st.one_of(st.none(), st.booleans(), st.integers(-100, 100), st.floats(-1e3, 1e3), st.text(max_size=4))
 units = st.floats(0, 1)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import SpecError
-from orchestrator.spec.enumeration import config_at, count_configs, cube_dimensions, grid_configs
-from orchestrator.spec.identity import trial_fingerprint
-from orchestrator.spec.search_space import SearchSpace
+from orchestrator.spec.search_space.enumeration import config_at, count_configs, cube_dimensions, grid_configs
+from orchestrator.spec.search_space.search_space import SearchSpace
+from orchestrator.spec.trial.identity import trial_fingerprint
 
 FINITE: dict[str, Any] = {
     "method": {

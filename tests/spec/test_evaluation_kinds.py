@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.settings import EvaluationSet
+from orchestrator.settings.trial_setup import EvaluationSet
 from orchestrator.spec.evaluation_kinds import KINDS, LATER_FIELDS, metrics_of
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.records import TrialConfig
-from orchestrator.spec.identity import canonical_json, difference, digest, short_number, trial_fingerprint, trial_name
+from orchestrator.spec.trial.identity import (
+    canonical_json,
+    difference,
+    digest,
+    short_number,
+    trial_fingerprint,
+    trial_name,
+)
 
 CONFIG = TrialConfig(method="lora", effective_batch_size=64, learning_rate=3e-4, samples=2048, method_options={"r": 16})
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweep_files import ROOT, SWEEP, line_of
 
 from orchestrator.errors import SpecError
-from orchestrator.spec.domains import Choice, Fixed
 from orchestrator.spec.loading import load_sweep
+from orchestrator.spec.search_space.domains import Choice, Fixed
 from orchestrator.spec.sweep import SweepSpec, resolved
+from tests.worlds.sweep_files import ROOT, SWEEP, line_of
 
 
 def write(folder: Path, text: str) -> Path:

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.coordinating.searchers.searcher import make_source
 from orchestrator.errors import SpecError
 from orchestrator.records import TrialConfig
-from orchestrator.spec.command_words import filled, names_in, trial_values
-from orchestrator.spec.domains import Choice, Uniform
-from orchestrator.spec.enumeration import count_configs, grid_configs
-from orchestrator.spec.identity import trial_fingerprint, trial_name
 from orchestrator.spec.loading import load_sweep, parse_sweep
+from orchestrator.spec.search_space.domains import Choice, Uniform
+from orchestrator.spec.search_space.enumeration import count_configs, grid_configs
 from orchestrator.spec.sweep import SweepSpec, resolved
+from orchestrator.spec.trial.command_words import filled, names_in, trial_values
+from orchestrator.spec.trial.identity import trial_fingerprint, trial_name
 from orchestrator.tracking.naming import config_params
-from orchestrator.tuning.sources import make_source
 
 VALUES: dict[str, Any] = {
     "name": "mine",

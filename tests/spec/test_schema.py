@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from sweep_files import ROOT, SWEEP
 
+from orchestrator.spec.reading.yaml_text import read_value, read_yaml
 from orchestrator.spec.schema import SCHEMA_FILE, schema_text, sweep_schema
-from orchestrator.spec.yaml_text import read_value, read_yaml
+from tests.worlds.sweep_files import ROOT, SWEEP
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema comes with ray")
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from orchestrator.spec.catalogue import default_learning_rate_range
-from orchestrator.spec.domains import Choice, Fixed, Uniform
-from orchestrator.spec.search_space import SearchSpace, build_config, read_schedule, read_warmup
+from orchestrator.spec.methods.catalogue import default_learning_rate_range
+from orchestrator.spec.search_space.domains import Choice, Fixed, Uniform
+from orchestrator.spec.search_space.search_space import SearchSpace, build_config, read_schedule, read_warmup
 
 
 def space(**values: Any) -> SearchSpace:

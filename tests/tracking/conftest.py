@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from orchestrator.records import Action, Decision, TrainingSignal, TrialConfig
-from orchestrator.tracking.memory import MemorySink, MemoryTracker
-from orchestrator.tracking.opening import open_tracker
+from orchestrator.tracking.in_memory import MemorySink, MemoryTracker
+from orchestrator.tracking.mlflow.opening import open_tracker
 from orchestrator.tracking.tracker import DatasetInfo, SweepInfo, TrialInfo
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from orchestrator.errors import TrackingError
 from orchestrator.tracking.events import SinkError
-from orchestrator.tracking.opening import default_tracking_uri, open_tracker
-from orchestrator.tracking.report_files import replace_artifacts
-from orchestrator.tracking.sqlite_store import rehome_artifacts
+from orchestrator.tracking.mlflow.opening import default_tracking_uri, open_tracker
+from orchestrator.tracking.mlflow.report_files import replace_artifacts
+from orchestrator.tracking.mlflow.sqlite_store import rehome_artifacts
 from orchestrator.tracking.tracker import SweepInfo
 
 

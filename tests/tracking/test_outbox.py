@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.tracking.events import Event, EventKind, SinkError
-from orchestrator.tracking.memory import MemorySink
-from orchestrator.tracking.outbox import Acknowledged, Outbox
-from orchestrator.tracking.outbox_tracker import OutboxTracker
+from orchestrator.tracking.in_memory import MemorySink
+from orchestrator.tracking.outbox.outbox import Acknowledged, Outbox
+from orchestrator.tracking.outbox.outbox_tracker import OutboxTracker
 from orchestrator.tracking.tracker import SweepInfo
 
 

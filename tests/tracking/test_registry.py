@@ -11,7 +11,7 @@ import pytest
 from orchestrator.errors import TrackingError
 from orchestrator.records import Outcome
 from orchestrator.tracking.events import SinkError
-from orchestrator.tracking.registry import check_store, register_model
+from orchestrator.tracking.mlflow.registry import check_store, register_model
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from orchestrator.api import tracked_sweep, tracked_sweeps, watch_tracked
-from orchestrator.api.tracked_status import SILENT_SECONDS
+from orchestrator.api.follow.tracked_status import SILENT_SECONDS
 from orchestrator.errors import TrackingError
 from orchestrator.records import Action, Decision, Outcome
-from orchestrator.results import SweepView
+from orchestrator.results.records import SweepView
 from orchestrator.tracking.tracker import SweepOutcome
 
 WAIT_SECONDS = 60

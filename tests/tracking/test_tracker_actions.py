@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from orchestrator.records import Outcome
-from orchestrator.tracking import delivery
-from orchestrator.tracking.asked import ActionDesk
-from orchestrator.tracking.memory import MemorySink
+from orchestrator.tracking.in_memory import MemorySink
+from orchestrator.tracking.outbox import delivery
+from orchestrator.tracking.tag_actions import ActionDesk
 from orchestrator.tracking.tracker import ACTION_TAG, AskedAction, NoTracker
 
 WAIT_SECONDS = 60
@@ -119,7 +119,7 @@ def test_desk_keeps_an_action_back_until_its_answer_was_in_the_store() -> None:
 
 def test_store_that_fails_to_answer_is_asked_again(tmp_path: Any) -> None:
     from orchestrator.tracking.events import SinkError
-    from orchestrator.tracking.outbox_tracker import OutboxTracker
+    from orchestrator.tracking.outbox.outbox_tracker import OutboxTracker
     from orchestrator.tracking.tracker import SweepInfo
 
     class Moody(MemorySink):

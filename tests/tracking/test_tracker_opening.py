@@ -15,12 +15,12 @@ import pytest
 
 from orchestrator.errors import TrackingError
 from orchestrator.records import Outcome
-from orchestrator.tracking import opening
-from orchestrator.tracking.memory import MemoryTracker
-from orchestrator.tracking.opening import check_tracking_uri, default_tracking_uri
+from orchestrator.tracking.in_memory import MemoryTracker
+from orchestrator.tracking.mlflow import opening
+from orchestrator.tracking.mlflow.opening import check_tracking_uri, default_tracking_uri
+from orchestrator.tracking.mlflow.ui import ui_command
 from orchestrator.tracking.provenance import provenance_tags
 from orchestrator.tracking.tracker import NoTracker, SweepInfo, SweepOutcome, Tracker
-from orchestrator.tracking.ui import ui_command
 from orchestrator.tracking.views import experiment_address
 
 
@@ -79,7 +79,7 @@ def test_check_refuses_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 def test_tracking_imports_no_mlflow_until_it_delivers() -> None:
     code = (
-        "import sys, orchestrator.tracking.opening, orchestrator.tracking.ui, orchestrator.tracking.mlflow_sink;"
+        "import sys, orchestrator.tracking.mlflow.opening, orchestrator.tracking.mlflow.ui, orchestrator.tracking.mlflow.sink;"
         "assert not {'mlflow', 'sqlalchemy', 'ray', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from orchestrator.errors import TrackingError
-from orchestrator.tracking.ui_server import UiError, serving_ui
+from orchestrator.tracking.mlflow.ui_server import UiError, serving_ui
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from orchestrator.api.doctor.system import (
     check_temporary,
     check_threads,
 )
-from orchestrator.tracking.opening import default_tracking_uri
+from orchestrator.tracking.mlflow.opening import default_tracking_uri
 
 __all__ = ["Diagnosis", "Finding", "examine_machine"]
 

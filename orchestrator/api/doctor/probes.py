@@ -127,9 +127,9 @@ def _nothing() -> None:
 
 def probe_mlflow(uri: str | None) -> list[Finding]:
     """Open a tracking store: the given one if it exists, else a new one in a temporary folder."""
-    from orchestrator.tracking.mlflow_sink import open_client, told
-    from orchestrator.tracking.opening import check_tracking_uri
-    from orchestrator.tracking.sqlite_store import database_file
+    from orchestrator.tracking.mlflow.opening import check_tracking_uri
+    from orchestrator.tracking.mlflow.sink import open_client, told
+    from orchestrator.tracking.mlflow.sqlite_store import database_file
 
     began = time.perf_counter()
     file = database_file(uri) if uri else None
@@ -151,7 +151,7 @@ def probe_mlflow(uri: str | None) -> list[Finding]:
 
 def probe_hub() -> list[Finding]:
     """Ask whether the model and data hub answers."""
-    from orchestrator.training.hub import is_reachable
+    from orchestrator.training.model.hub import is_reachable
 
     if is_reachable():
         return [Finding("model hub", "ok", "answers; models and data can be named by their id")]

@@ -13,8 +13,8 @@ import psutil
 
 from orchestrator.api.doctor.finding import Finding
 from orchestrator.errors import StorageError
-from orchestrator.tracking.sqlite_store import on_network
-from orchestrator.tuning.layout import check_storage
+from orchestrator.storage.sweep_folder import check_storage
+from orchestrator.tracking.mlflow.sqlite_store import on_network
 
 GIB = 2**30
 LITTLE_DISK_GIB = 5.0

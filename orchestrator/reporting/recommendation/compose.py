@@ -22,7 +22,7 @@ from orchestrator.reporting.recommendation.standing import (
     stopping_fields,
     winner_fields,
 )
-from orchestrator.spec.domains import KINDS
+from orchestrator.spec.search_space.domains import KINDS
 
 LEARNING_TRIALS = 24
 """Trials from which a searcher that learns pays (docs/decisions/2026-11-21-searchers-learn-at-milestones.md)."""

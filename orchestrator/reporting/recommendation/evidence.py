@@ -9,8 +9,8 @@ from statistics import fmean, pvariance
 
 from orchestrator.reporting.recommendation.beliefs import Observation, Situation
 from orchestrator.reporting.recommendation.published import batch_rule, rate_rule
-from orchestrator.spec.catalogue import METHODS
-from orchestrator.training.facts import ModelFacts
+from orchestrator.spec.methods.catalogue import METHODS
+from orchestrator.training.setup.sizes import ModelFacts
 
 LEAST_TRIALS = 4
 BEST_SHARE = 4

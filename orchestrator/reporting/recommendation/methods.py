@@ -9,7 +9,7 @@ from orchestrator.reporting.recommendation.beliefs import similarity
 from orchestrator.reporting.recommendation.evidence import PastSweep, PastTrial, situation_of
 from orchestrator.reporting.recommendation.published import ASSUMPTION, THINKING_MACHINES
 from orchestrator.reporting.recommendation.request import Request
-from orchestrator.spec.catalogue import METHODS, method_info
+from orchestrator.spec.methods.catalogue import METHODS, method_info
 
 VARIANTS = "arXiv 2602.04998"
 RANKS = (8, 16, 32, 64, 128)

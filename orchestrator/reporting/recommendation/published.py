@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 
 from orchestrator.reporting.recommendation.beliefs import Belief
-from orchestrator.spec.catalogue import METHODS, method_info
-from orchestrator.spec.identity import short_number
-from orchestrator.training.facts import ModelFacts
+from orchestrator.spec.methods.catalogue import METHODS, method_info
+from orchestrator.spec.trial.identity import short_number
+from orchestrator.training.setup.sizes import ModelFacts
 
 PAPER = "arXiv 2412.13337 (Pareja et al., ICLR 2025)"
 TINKER = "tinker-cookbook, hyperparam_utils.py (9dfcc3a)"

@@ -19,8 +19,8 @@ from orchestrator.reporting.recommendation.published import (
     rate_rule,
 )
 from orchestrator.reporting.recommendation.request import Request
-from orchestrator.spec.catalogue import METHODS
-from orchestrator.spec.identity import short_number
+from orchestrator.spec.methods.catalogue import METHODS
+from orchestrator.spec.trial.identity import short_number
 
 SHOWN = 3
 """Past sweeps named in a reason; the records hold all."""

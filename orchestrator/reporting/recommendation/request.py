@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.errors import InputError
-from orchestrator.training.facts import DataFacts, ModelFacts
+from orchestrator.training.setup.sizes import DataFacts, ModelFacts
 
 ObjectiveKind = Literal["loss", "downstream", "forgetting"]
 Unit = Literal["trials", "samples", "minutes"]

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from orchestrator.reporting.sweep_report.blocks import Report, Section
-from orchestrator.reporting.sweep_report.calibration import calibration_section
-from orchestrator.reporting.sweep_report.capsule import capsule_section
-from orchestrator.reporting.sweep_report.certainty import certainty_section
-from orchestrator.reporting.sweep_report.comparison import comparison_section
-from orchestrator.reporting.sweep_report.curves import curves_section
-from orchestrator.reporting.sweep_report.edges import find_edges
-from orchestrator.reporting.sweep_report.facts import SweepFacts, moment
-from orchestrator.reporting.sweep_report.headline import figures, headline
-from orchestrator.reporting.sweep_report.heat_map import heat_map_section
-from orchestrator.reporting.sweep_report.importance import importance_section
-from orchestrator.reporting.sweep_report.methods import methods_section
-from orchestrator.reporting.sweep_report.next_space import next_section
-from orchestrator.reporting.sweep_report.pareto import pareto_section
-from orchestrator.reporting.sweep_report.recipe import recipe_section
-from orchestrator.reporting.sweep_report.stopped import completed_section, stopped_section
-from orchestrator.reporting.sweep_report.trade_off import trade_off_section
-from orchestrator.results import SweepHistory
+from orchestrator.reporting.sweep_report.facts.facts import SweepFacts, moment
+from orchestrator.reporting.sweep_report.layout.blocks import Report, Section
+from orchestrator.reporting.sweep_report.sections.calibration import calibration_section
+from orchestrator.reporting.sweep_report.sections.capsule import capsule_section
+from orchestrator.reporting.sweep_report.sections.certainty import certainty_section
+from orchestrator.reporting.sweep_report.sections.comparison import comparison_section
+from orchestrator.reporting.sweep_report.sections.curves import curves_section
+from orchestrator.reporting.sweep_report.sections.edges import find_edges
+from orchestrator.reporting.sweep_report.sections.headline import figures, headline
+from orchestrator.reporting.sweep_report.sections.heat_map import heat_map_section
+from orchestrator.reporting.sweep_report.sections.importance import importance_section
+from orchestrator.reporting.sweep_report.sections.methods import methods_section
+from orchestrator.reporting.sweep_report.sections.next_space import next_section
+from orchestrator.reporting.sweep_report.sections.pareto import pareto_section
+from orchestrator.reporting.sweep_report.sections.recipe import recipe_section
+from orchestrator.reporting.sweep_report.sections.stopped import completed_section, stopped_section
+from orchestrator.reporting.sweep_report.sections.trade_off import trade_off_section
+from orchestrator.results.records import SweepHistory
 
 
 def compose_report(history: SweepHistory, now: float) -> Report:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from orchestrator.settings import EvaluationSet
-from orchestrator.training.evaluations.base import Scorer, SetSources
-from orchestrator.training.evaluations.exact_match import ExactMatchScorer
-from orchestrator.training.evaluations.instructions import InstructionScorer
-from orchestrator.training.evaluations.judge import JudgeScorer
-from orchestrator.training.evaluations.lm_eval import LmEvalScorer
-from orchestrator.training.evaluations.loss import LossScorer
-from orchestrator.training.evaluations.multiple_choice import MultipleChoiceScorer
-from orchestrator.training.prepare import PreparedSet
+from orchestrator.settings.trial_setup import EvaluationSet
+from orchestrator.training.data.prepare import PreparedSet
+from orchestrator.training.evaluations.contract.evaluation import Scorer, SetSources
+from orchestrator.training.evaluations.exact_match.exact_match import ExactMatchScorer
+from orchestrator.training.evaluations.held_out_loss.loss import LossScorer
+from orchestrator.training.evaluations.instruction_following.instructions import InstructionScorer
+from orchestrator.training.evaluations.judge.judge import JudgeScorer
+from orchestrator.training.evaluations.lm_eval.lm_eval import LmEvalScorer
+from orchestrator.training.evaluations.multiple_choice.multiple_choice import MultipleChoiceScorer
 
 SCORERS: dict[str, Scorer] = {
     "loss": LossScorer(),

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from orchestrator.spec.catalogue import METHODS as CATALOGUE
-from orchestrator.spec.catalogue import resolve_options
-from orchestrator.training.methods.base import Batch, Method, MethodContext, Stage
-from orchestrator.training.methods.calibrated import Calibrated
-from orchestrator.training.methods.freezing import BitFit, FreezeLower
-from orchestrator.training.methods.full import Full
-from orchestrator.training.methods.layerwise import LayerwiseDecay
-from orchestrator.training.methods.optimizer_variants import LoraFA, LoraPlus, LoraRiemannian
-from orchestrator.training.methods.peft_adapter import PeftMethod
-from orchestrator.training.methods.peft_special import (
+from orchestrator.spec.methods.catalogue import METHODS as CATALOGUE
+from orchestrator.spec.methods.catalogue import resolve_options
+from orchestrator.training.methods.adapters.calibrated import Calibrated
+from orchestrator.training.methods.adapters.optimizer_variants import LoraFA, LoraPlus, LoraRiemannian
+from orchestrator.training.methods.adapters.peft_adapter import PeftMethod
+from orchestrator.training.methods.adapters.peft_special import (
     AdaLora,
     Kasa,
     MonteCLora,
@@ -24,6 +20,10 @@ from orchestrator.training.methods.peft_special import (
     Velora,
     WholeModel,
 )
+from orchestrator.training.methods.contract.method import Batch, Method, MethodContext, Stage
+from orchestrator.training.methods.full.full import Full
+from orchestrator.training.methods.full.layerwise import LayerwiseDecay
+from orchestrator.training.methods.subset.freezing import BitFit, FreezeLower
 
 __all__ = ["METHODS", "Batch", "Method", "MethodContext", "Stage", "build_method"]
 

@@ -13,7 +13,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 from orchestrator.errors import EntrypointError, nearest
-from orchestrator.settings import EntrypointSettings
+from orchestrator.settings.trial_setup import EntrypointSettings
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _SCRIPTS = (".py", ".sh")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from orchestrator.errors import InputError
 from orchestrator.integrations.checkpoints import Sealed, seal, sealed
-from orchestrator.tuning.entries import TrialEntry
-from orchestrator.tuning.layout import SweepFolder
+from orchestrator.storage.sweep_folder import SweepFolder
+from orchestrator.storage.trial_entries import TrialEntry
 
 SAVE = (
     "save them with trial.save_checkpoint where trial.reaches_milestone says so, or give the Trainer SweepCallback "

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from orchestrator.integrations.brief import TrialBrief
+from orchestrator.integrations.assignment import TrialBrief
 from orchestrator.integrations.wire import Message, decode, encode
 from orchestrator.tuning.own_training.start import new_room, start
 

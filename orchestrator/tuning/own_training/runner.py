@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import EntrypointError, EntrypointFailure
-from orchestrator.integrations.brief import TrialBrief
+from orchestrator.integrations.assignment import TrialBrief
 from orchestrator.integrations.checkpoints import Sealed, sealed, usable
 from orchestrator.integrations.wire import Message
 from orchestrator.records import Decision, Milestone, TrainingSignal, TrialState
-from orchestrator.spec.identity import trial_name
+from orchestrator.spec.trial.identity import trial_name
+from orchestrator.storage.milestone_reports import write_report
 from orchestrator.tuning.own_training.process import TrialProcess, tail
-from orchestrator.tuning.reports import write_report
-from orchestrator.tuning.runner import MilestoneRunner, StoppedNow, system_values
-from orchestrator.tuning.task import WorkerTask
+from orchestrator.tuning.worker.runner import MilestoneRunner, StoppedNow, system_values
+from orchestrator.tuning.worker.task import WorkerTask
 
 
 class LostProcess(Exception):

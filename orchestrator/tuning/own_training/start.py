@@ -14,7 +14,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from orchestrator.settings import EntrypointSettings
+from orchestrator.settings.trial_setup import EntrypointSettings
 
 _MODULE = "orchestrator.integrations.launch"
 LOST = -9
@@ -72,7 +72,7 @@ class Forked:
 
 
 class Nursery:
-    """This worker's end of `orchestrator.integrations.nursery`.
+    """This worker's end of `orchestrator.integrations.fork_server`.
 
     Args:
         libraries: What it imports.

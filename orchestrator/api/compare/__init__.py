@@ -1,0 +1,1 @@
+"""``compare``: two or more sweeps side by side."""

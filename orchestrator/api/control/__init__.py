@@ -1,0 +1,1 @@
+"""``stop``, ``resume`` and ``clone``: control of a running sweep's trials."""

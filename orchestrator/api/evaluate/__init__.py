@@ -1,0 +1,1 @@
+"""``evaluate``: scores of a sweep's checkpoints, beside or after the training."""

@@ -1,0 +1,1 @@
+"""``export``: a trained trial as a Hugging Face folder."""

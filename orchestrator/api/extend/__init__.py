@@ -1,0 +1,1 @@
+"""``extend``: a sweep that has ended goes on."""

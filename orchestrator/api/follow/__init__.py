@@ -1,0 +1,1 @@
+"""``status``, ``watch`` and ``ui``: how sweeps stand, from any process."""

@@ -1,0 +1,1 @@
+"""``methods``: what can stand under ``search_space.method``."""

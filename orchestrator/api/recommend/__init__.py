@@ -1,0 +1,1 @@
+"""``recommend``: a search space to begin with."""

@@ -1,0 +1,1 @@
+"""``record-export``: finished sweeps as recorded sweeps, from their folder or from MLflow."""

@@ -1,0 +1,1 @@
+"""``report``: a sweep as a page that a person reads."""

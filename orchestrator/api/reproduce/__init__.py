@@ -1,0 +1,1 @@
+"""``reproduce``: published experiments at a scale that fits."""

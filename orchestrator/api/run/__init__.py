@@ -1,0 +1,1 @@
+"""``run``: from a checked sweep to a result, in one session or in several."""

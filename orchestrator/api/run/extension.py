@@ -1,0 +1,76 @@
+"""What extends a sweep that has begun: more trials, another search space, trials that a user asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator.api.plan.preflight import ValidationResult
+from orchestrator.coordinating.sweep_plan import SweepPlan
+from orchestrator.history.find_trial import rebased_setup
+from orchestrator.history.journal_facts import standing_plan, standing_record
+from orchestrator.history.moved_paths import Whereabouts
+from orchestrator.spec.loading import parse_sweep
+from orchestrator.spec.sweep import SweepSpec, resolved
+from orchestrator.spec.trial.identity import digest
+from orchestrator.storage.journal import Record
+from orchestrator.storage.user_actions import ControlAction
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What a session trains besides what its sweep holds already.
+
+    Args:
+        plan: The numbers that all trials share; its trials count those of the search, old and new.
+        added: Trials to add, as the journal holds them (kind ``clone``).
+        actions: What users ask of single trials.
+    """
+
+    plan: SweepPlan
+    added: tuple[Record, ...] = ()
+    actions: tuple[ControlAction, ...] = ()
+
+    def changes(self, content: Mapping[str, Any], records: Sequence[Record]) -> bool:
+        """Whether the sweep becomes another one than its journal says."""
+        now = standing_record(records)
+        return digest(now["content"]) != digest(content) or standing_plan(records) != self.plan
+
+    def asks(self, content: Mapping[str, Any], records: Sequence[Record]) -> bool:
+        """Whether there is anything to do that a complete sweep has not done."""
+        return bool(self.added or self.actions) or (bool(records) and self.changes(content, records))
+
+
+def standing(validation: ValidationResult, records: Sequence[Record]) -> Extension:
+    """Return that nothing is added: the sweep's own plan, or that of the file where it has not begun."""
+    return Extension(standing_plan(records) if records else validation.plan)
+
+
+def as_extended(spec: SweepSpec, records: Sequence[Record]) -> SweepSpec:
+    """Return a sweep file with the search space, searcher and number of trials that its sweep was extended to."""
+    if not any(record["kind"] == "extend" for record in records):
+        return spec
+    content, values = standing_record(records)["content"], dict(resolved(spec))
+    values["budget"] = {**values["budget"], "trials": content["budget"]["trials"]}
+    return parse_sweep({**values, "search_space": content["search_space"], "searcher": content["searcher"]})
+
+
+def rebased_spec(spec: SweepSpec, whereabouts: Whereabouts | None) -> SweepSpec:
+    """Return a sweep whose paths lead to where model and data are now (see `rebased_setup`); None changes nothing.
+
+    Raises:
+        InputError: If a path is gone.
+    """
+    if whereabouts is None or spec.entrypoint is not None:
+        return spec
+    setup = rebased_setup(spec.trial_setup, whereabouts)
+    if asdict(setup) == asdict(spec.trial_setup):
+        return spec
+    changed = {
+        "model": setup.model,
+        "data": setup.data,
+        "evaluation": list(setup.evaluation),
+        "training": setup.training,
+    }
+    return spec.model_copy(update=changed)

@@ -1,0 +1,1 @@
+"""The stopping engine: facts in, decisions out, each with its reason."""

@@ -1,0 +1,1 @@
+"""Stopping by forecast of each trial's final score."""

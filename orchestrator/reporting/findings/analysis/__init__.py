@@ -1,0 +1,1 @@
+"""From the runs of a reproduction to what they say of each finding."""

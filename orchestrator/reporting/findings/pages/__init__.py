@@ -1,0 +1,1 @@
+"""The findings report: texts, tables, plots."""

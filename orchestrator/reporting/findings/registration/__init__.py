@@ -1,0 +1,1 @@
+"""Findings as registered before any run: claims, designs, the sweeps that they need."""

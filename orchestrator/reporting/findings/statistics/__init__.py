@@ -1,0 +1,1 @@
+"""Estimates and rank correlations with intervals. Pure."""

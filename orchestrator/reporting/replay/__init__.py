@@ -1,0 +1,1 @@
+"""A replay of recorded sweeps as table and page."""

@@ -1,0 +1,1 @@
+"""How the report is written: blocks, charts, page and Markdown."""

@@ -1,0 +1,1 @@
+"""Words that several outputs share: numbers, verdicts, origins."""

@@ -1,0 +1,1 @@
+"""Typed results of commands, and statuses."""

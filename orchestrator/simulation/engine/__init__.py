@@ -1,0 +1,1 @@
+"""The simulated clock, and the schedulers that run under it."""

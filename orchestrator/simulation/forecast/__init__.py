@@ -1,0 +1,1 @@
+"""Fitting and scoring the forecast on recorded sweeps."""

@@ -1,0 +1,1 @@
+"""Other projects' schedulers under replay: Ray Tune's, Optuna's, Syne Tune's."""

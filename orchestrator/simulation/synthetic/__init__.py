@@ -1,0 +1,1 @@
+"""Made sweeps of any size."""

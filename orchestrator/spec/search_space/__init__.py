@@ -1,0 +1,1 @@
+"""The search space: domains, methods with their hyperparameters, and the full grid."""

@@ -1,0 +1,1 @@
+"""What one configuration means: batch arithmetic, schedule, identity."""

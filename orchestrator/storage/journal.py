@@ -1,0 +1,176 @@
+"""The journal: an append-only file of JSON lines that is the sweep's memory.
+
+One writer, many readers. Every line carries a kind and the epoch of its writer; a driver takes over by
+starting a new epoch, and one that finds a newer epoch in the file stops writing. A line counts only when
+it ends with a newline, so a torn last line (kill, full disk) is as if it had never been written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from orchestrator.errors import StorageError, SweepInterruptedError
+from orchestrator.storage.sweep_folder import is_disk_full
+
+Record = dict[str, Any]
+
+CLAIMS = "epoch-*"
+"""Pattern of the files by which drivers claim their epochs; see `presence` for what stands in them."""
+
+
+def claim_file(journal: Path, epoch: int) -> Path:
+    """Return the file by which a driver claims an epoch of a journal."""
+    return journal.with_name(f"epoch-{epoch:04d}")
+
+
+def read_journal(path: Path) -> list[Record]:
+    """Return all complete records; an absent file is an empty journal.
+
+    Raises:
+        StorageError: If a complete line is not a record (the file was edited or damaged).
+    """
+    if not path.exists():
+        return []
+    return _records(path, path.read_bytes(), 1)
+
+
+class JournalReader:
+    """Follows a journal that another process writes: each `read` parses only what has come since.
+
+    Args:
+        path: The journal; one that became shorter (a sweep begun anew in its place) is read from the start.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+        self._records: list[Record] = []
+
+    def read(self) -> list[Record]:
+        """Return all complete records so far.
+
+        Raises:
+            StorageError: As `read_journal`.
+        """
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self._offset:
+                self._offset, self._records = 0, []
+            file.seek(self._offset)
+            data = file.read()
+        whole = data.rfind(b"\n") + 1
+        self._records = [*self._records, *_records(self.path, data[:whole], len(self._records) + 1)]
+        self._offset += whole
+        return self._records
+
+
+def _records(path: Path, data: bytes, first: int) -> list[Record]:
+    """Parse lines; the last one counts only if it ends with a newline."""
+    records: list[Record] = []
+    for number, line in enumerate(data.split(b"\n")[:-1], first):
+        record = _parse(line)
+        if record is None:
+            raise StorageError(f"{path}:{number}", rule="this line of the journal is damaged",
+                               mend="restore the file from a copy, or start anew with --fresh")  # fmt: skip
+        records.append(record)
+    return records
+
+
+def _parse(line: bytes) -> Record | None:
+    try:
+        # Four times as fast as the standard library's: a journal of a thousand trials has 15 MB.
+        record = from_json(line, cache_strings="keys")
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and "kind" in record else None
+
+
+class Journal:
+    """Writer of one sweep's journal.
+
+    Args:
+        path: The file; created with its folder when missing, a torn last line is cut off.
+
+    Raises:
+        StorageError: If the file cannot be opened or is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.epoch = 1 + max((record.get("epoch", 0) for record in read_journal(path)), default=0)
+        self._claim_epoch()
+        # Read again: until the claim stood, the driver before this one may have written on.
+        self._cut_torn_line()
+        self.records = read_journal(path)
+        # Unbuffered: what a full disk refused must not stay in a buffer and come out later.
+        self._file = path.open("ab", buffering=0)
+
+    def append(self, *entries: tuple[str, Mapping[str, Any]]) -> None:
+        """Write entries (kind, fields) as one durable unit: after the call they survive a kill of the process.
+
+        Raises:
+            SweepInterruptedError: If another driver has taken the sweep over, or the disk is full.
+        """
+        if self._claim(self.epoch + 1).exists():
+            raise SweepInterruptedError(f"another driver has taken over this sweep ({self.path}); this one stops")
+        now = round(time.time(), 3)
+        records = [{"kind": kind, "time": now, "epoch": self.epoch, **fields} for kind, fields in entries]
+        data = "".join(json.dumps(record, allow_nan=True) + "\n" for record in records).encode()
+        descriptor = self._file.fileno()
+        start = os.fstat(descriptor).st_size
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        except OSError as error:
+            os.ftruncate(descriptor, start)
+            if is_disk_full(error):
+                raise SweepInterruptedError(
+                    f"the disk of {self.path} is full; free some space and run the same command again"
+                ) from error
+            raise
+        self.records.extend(records)
+
+    def of_kind(self, kind: str) -> Iterator[Record]:
+        """Yield the records of one kind in order."""
+        return (record for record in self.records if record["kind"] == kind)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _cut_torn_line(self) -> None:
+        if not self.path.exists():
+            return
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+
+    def _claim(self, epoch: int) -> Path:
+        return claim_file(self.path, epoch)
+
+    def _claim_epoch(self) -> None:
+        """Take the next epoch by creating its file exclusively (works where file locks do not, e.g. NFS)."""
+        while True:
+            try:
+                self._claim(self.epoch).touch(exist_ok=False)
+                return
+            except FileExistsError:
+                self.epoch += 1
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write everything; on a disk that fills up, a first short write succeeds and the next one raises."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]

@@ -1,0 +1,1 @@
+"""Runs in MLflow: sink, store, reading back, UI. Only ``sink`` imports mlflow."""

@@ -1,0 +1,1 @@
+"""The outbox: events on disk, taken to a sink by a thread."""

@@ -1,0 +1,1 @@
+"""From files, folders and hub ids to tokenised rows in the order in which a trial sees them."""

@@ -1,0 +1,1 @@
+"""What a kind of evaluation is given and gives, and what several kinds share."""

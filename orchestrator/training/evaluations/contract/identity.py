@@ -1,0 +1,28 @@
+"""What decides a set's scores, as a key: fields that say when, where or how patiently it is scored are left out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from orchestrator.settings.trial_setup import EvaluationSet
+from orchestrator.training.data.token_cache import key_of
+
+VERSION = 1
+"""Raise it when a scorer changes what it computes: older scores are then computed again."""
+
+_NO_MATTER = ("name", "when", "detached")
+_PATIENCE = ("api_key_env", "concurrency", "timeout_seconds", "retries", "max_minutes")
+
+
+def settings_key(settings: EvaluationSet) -> str:
+    """Return the key of everything in a set's settings that may change its scores.
+
+    Fields at their defaults are left out, so that an option which comes later leaves known scores known.
+    """
+    default = asdict(EvaluationSet(settings.name))
+    values = {
+        name: value for name, value in asdict(settings).items() if name not in _NO_MATTER and value != default[name]
+    }
+    if settings.judge is not None:
+        values["judge"] = {name: value for name, value in values["judge"].items() if name not in _PATIENCE}
+    return key_of("settings", VERSION, values)

@@ -1,0 +1,1 @@
+"""Right answers by comparison with references."""

@@ -1,0 +1,1 @@
+"""Answer loss on held-out rows."""

@@ -1,0 +1,1 @@
+"""Instructions whose keeping a program can check (IFEval's rules)."""

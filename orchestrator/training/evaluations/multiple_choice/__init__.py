@@ -1,0 +1,1 @@
+"""The most likely of several given answers."""

@@ -1,0 +1,1 @@
+"""Scoring a model on evaluation sets, with a cache by what decides the scores."""

@@ -1,0 +1,1 @@
+"""A trained trial as a folder that transformers and peft read."""

@@ -1,0 +1,1 @@
+"""One trial's training: steps, batches, loss, optimizer, checkpoints, memory."""

@@ -1,0 +1,165 @@
+"""One adapter for every peft method: options are the fields of peft's own config.
+
+The untrained adapter depends on the trial's seed alone. peft is imported when a model is wrapped, so
+that trials of other methods do not pay for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from orchestrator.errors import CheckpointError, ModelError
+from orchestrator.spec.methods.catalogue import METHODS as CATALOGUE
+from orchestrator.spec.methods.catalogue import OptionInfo
+from orchestrator.training.methods.adapters.peft_sizes import Fit, complete_options
+from orchestrator.training.methods.contract.method import Method, MethodContext, copy_into, trainable_parameters
+from orchestrator.training.methods.contract.structure import resolve_targets, targeted
+
+EXTRA = "extra/"
+"""Prefix of checkpoint entries that are neither parameters nor buffers."""
+
+OWN_OPTIONS = frozenset({"learning_rate_ratio", "damping", "calibration_samples"})
+"""Options that are read by this package and not by peft."""
+
+
+class PeftMethod(Method):
+    """A method of peft, by its name in the catalogue."""
+
+    needs_whole_model: ClassVar[bool] = False
+    """Whether the adapter acts outside the decoder's linear layers and norms (prompts, hooks, routes)."""
+
+    def __init__(self, name: str, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__(name, options)
+        self.info = CATALOGUE[name]
+        self.uses_full_logits = self.needs_whole_model
+        self.allows_packing = not self.needs_whole_model
+        self._owned: frozenset[str] = frozenset()
+
+    def wrap_model(self, model: nn.Module, context: MethodContext) -> nn.Module:
+        """Put the adapter on the model (in place where peft works in place); only the adapter trains.
+
+        Raises:
+            ModelError: If peft refuses the combination of model and options, in its own words.
+        """
+        config = self.peft_config(model, context)
+        base = list(_tensors(model).values())  # kept alive while wrapping, so that no id is used twice
+        with seeded(context.seed), self._explained(model):
+            wrapped = self.attach(model, config, context)
+        known = {id(tensor) for tensor in base}
+        self._owned = frozenset(name for name, tensor in _tensors(wrapped).items() if id(tensor) not in known)
+        return wrapped
+
+    def attach(self, model: nn.Module, config: Any, context: MethodContext) -> nn.Module:
+        """Call peft; runs inside the trial's seed."""
+        import peft
+
+        wrapped: nn.Module = peft.get_peft_model(model, config)
+        return wrapped
+
+    def peft_config(self, model: nn.Module, context: MethodContext) -> Any:
+        """Return peft's config object with open sizes chosen from the model."""
+        import peft
+
+        options = {**self.info.fixed_options, **self.options}
+        options = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
+        if isinstance(options.get("target_modules"), str | list):
+            options["target_modules"] = resolve_targets(model, options["target_modules"])
+        layers = targeted(model, options.get("target_modules"))
+        options = complete_options(Fit(options, layers, model, context), self.info.peft_config, self.name)
+        arguments = {name: _as_config(self.info.options.get(name), value) for name, value in options.items()}
+        with self._explained(model):
+            return getattr(peft, self.info.peft_config)(task_type="CAUSAL_LM", **arguments)
+
+    def trainable_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return trainable parameters and everything else the adapter brought into the model.
+
+        Frozen parts of an adapter (projections, factors of an SVD) belong to it: they need not come out
+        the same on another machine.
+        """
+        return {**self._named_state(model), **self.extra_state(model)}
+
+    @torch.no_grad()
+    def load_trainable_state(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Put `trainable_state` back.
+
+        Raises:
+            CheckpointError: If names or shapes do not belong to this model.
+        """
+        plain = {name: tensor for name, tensor in state.items() if not name.startswith(EXTRA)}
+        copy_into(self._named_state(model), plain, self.name)
+        self.load_extra_state(model, {n.removeprefix(EXTRA): t for n, t in state.items() if n.startswith(EXTRA)})
+
+    def extra_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return state that peft keeps outside parameters and buffers, names starting with `EXTRA`."""
+        return {}
+
+    def load_extra_state(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Put `extra_state` (names without prefix) back."""
+        if state:
+            raise CheckpointError(f"checkpoint of method {self.name!r} holds unknown state: {sorted(state)[:3]}")
+
+    def finalize(self, model: nn.Module) -> nn.Module:
+        """Return the base architecture with the adapter merged in, or the peft model where it cannot merge."""
+        if not self.info.merges or self.options.get("lora_bias"):
+            return model
+        merge: Any = getattr(model, "merge_and_unload")  # noqa: B009
+        merged: nn.Module = merge()
+        return merged
+
+    def _named_state(self, model: nn.Module) -> dict[str, Tensor]:
+        owned = {name: tensor.detach() for name, tensor in _tensors(model).items() if name in self._owned}
+        return {**{name: tensor.detach() for name, tensor in trainable_parameters(model).items()}, **owned}
+
+    @contextmanager
+    def _explained(self, model: nn.Module) -> Iterator[None]:
+        """Turn peft's refusals into one clear error."""
+        try:
+            yield
+        except ModelError:
+            raise
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            NotImplementedError,
+            IndexError,
+            RuntimeError,
+        ) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            rule = f"peft cannot put it on a {type(model).__name__}: {error}"
+            raise ModelError("method", self.name, self.options or None, rule.rstrip(".")) from error
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Make torch's random numbers depend on ``seed`` inside, and untouched by it outside."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return all parameters and buffers by name, shared ones once."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def _as_config(option: OptionInfo | None, value: Any) -> Any:
+    """Turn a mapping into peft's nested config dataclass where the option is one."""
+    if option is None or not isinstance(value, Mapping) or "object" not in option.kinds:
+        return value
+    from peft.tuners.lora import config as lora_config
+
+    for candidate in vars(lora_config).values():
+        if dataclasses.is_dataclass(candidate) and {f.name for f in dataclasses.fields(candidate)} >= set(
+            option.fields
+        ):
+            return candidate(**value)  # type: ignore[operator]
+    raise TypeError(f"peft has no config with the fields {sorted(option.fields)}")

@@ -1,0 +1,97 @@
+"""Methods that train a subset of the model's own parameters: ``freeze_lower`` and ``bitfit``."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+
+from orchestrator.errors import ModelError, SpecError
+from orchestrator.training.methods.contract.method import Method, MethodContext
+from orchestrator.training.methods.contract.structure import decoder_blocks, embedding_parameters
+
+
+class FreezeLower(Method):
+    """Embeddings and the lowest blocks frozen (arXiv 2112.07869); the backward stops above them.
+
+    Options: ``layers`` (count) or ``share`` (of all blocks, rounded). An output layer tied to the
+    embeddings is frozen with them.
+    """
+
+    def wrap_model(self, model: nn.Module, context: MethodContext) -> nn.Module:
+        """Freeze; frozen parameters never get a gradient.
+
+        Raises:
+            SpecError: If ``layers`` exceeds the model's depth.
+        """
+        blocks = decoder_blocks(model)
+        count = self._count(len(blocks))
+        model.requires_grad_(True)
+        for parameter in embedding_parameters(model):
+            parameter.requires_grad_(False)
+        for block in list(blocks)[:count]:
+            block.requires_grad_(False)
+        return model
+
+    def _count(self, depth: int) -> int:
+        layers = self.options.get("layers")
+        if layers is None:
+            return round(float(self.options["share"]) * depth)
+        if layers > depth:
+            raise SpecError("", "freeze_lower.layers", layers, f"must be at most {depth}, the model's number of blocks")
+        return int(layers)
+
+
+class BitFit(Method):
+    """Biases only (Ben Zaken et al. 2022, arXiv 2106.10199).
+
+    Models without biases (Llama and most recent ones) get zero-initialised ones where their config can
+    declare them (``attention_bias``, ``mlp_bias``), so that training starts exactly at the base model
+    and the result is an ordinary checkpoint of the same architecture. ``add_biases: false`` trains only
+    the biases that the model brings.
+    """
+
+    def wrap_model(self, model: nn.Module, context: MethodContext) -> nn.Module:
+        """Add biases if asked, then let only biases train.
+
+        Raises:
+            ModelError: If there is no bias to train.
+        """
+        if self.options["add_biases"]:
+            add_declared_biases(model)
+        model.requires_grad_(False)
+        biases = [parameter for name, parameter in model.named_parameters() if name.endswith("bias")]
+        for parameter in biases:
+            parameter.requires_grad_(True)
+        if not biases:
+            mend = "choose another method" if self.options["add_biases"] else "set bitfit.add_biases to true"
+            raise ModelError("model", "method.bitfit", type(model).__name__, "has no biases to train", mend)
+        return model
+
+
+def add_declared_biases(model: nn.Module) -> list[str]:
+    """Give linear layers the zero biases that the architecture can declare in its config; return their names.
+
+    The truth is taken from the architecture itself: an empty twin is built from the config with the
+    bias switches on, and exactly the biases that it has and the model lacks are added.
+    """
+    config: Any = getattr(model, "config", None)
+    switches = [name for name in ("attention_bias", "mlp_bias") if getattr(config, name, None) is False]
+    if not switches:
+        return []
+    twin_config = copy.deepcopy(config)
+    for name in switches:
+        setattr(twin_config, name, True)
+    with torch.device("meta"):
+        twin: nn.Module = type(model)(twin_config)
+    present = {name for name, _ in model.named_parameters()}
+    wanted = [name for name, _ in twin.named_parameters() if name.endswith(".bias") and name not in present]
+    for name in wanted:
+        layer = model.get_submodule(name.removesuffix(".bias"))
+        weight: Any = layer.weight
+        layer.register_parameter("bias", nn.Parameter(weight.new_zeros(weight.shape[0])))
+    for name in switches:
+        setattr(config, name, True)
+    return wanted

@@ -1,0 +1,1 @@
+"""One process's share of a sweep, and what can be known of it before training."""

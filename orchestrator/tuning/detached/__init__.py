@@ -1,0 +1,1 @@
+"""Evaluation sets that are scored beside the trials."""

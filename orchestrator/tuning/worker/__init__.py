@@ -1,0 +1,1 @@
+"""One trial inside a worker, milestone by milestone; knows no Ray."""
