@@ -45,12 +45,12 @@ def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
 
 
 def module_graph(root: Path) -> dict[str, set[str]]:
-    """Module to the modules that it imports. A package's lazy list of names is no import."""
+    """Module to the modules that it imports. The program's entry and lazy lists of names are left out."""
     known = modules(root)
     return {
         name: set(imported(path, known)) - {name}
         for name, path in known.items()
-        if name not in ("orchestrator", "orchestrator.api")
+        if name not in ("orchestrator", "orchestrator.api", "orchestrator.__main__")
     }
 
 

@@ -54,9 +54,12 @@ def test_import_contracts_hold() -> None:
 
 
 LIGHT = [
-    "orchestrator", "orchestrator.cli", "orchestrator.errors", "orchestrator.records", "orchestrator.settings.trial_setup",
-    "orchestrator.results.records", "orchestrator.results.statuses", *modules("orchestrator.spec"), *modules("orchestrator.decisions"),
-]  # fmt: skip
+    "orchestrator",
+    "orchestrator.cli",
+    "orchestrator.errors",
+    "orchestrator.records",
+    *modules("orchestrator.settings", "orchestrator.results", "orchestrator.spec", "orchestrator.decisions"),
+]
 
 
 def test_light_modules_load_nothing_heavy() -> None:
@@ -70,7 +73,7 @@ def test_first_import_is_light_by_itself(name: str) -> None:
 
 STANDARD_LIBRARY_ONLY = [
     f"orchestrator.spec.{name}"
-    for name in ("batch_plan", "schedules", "identity", "catalogue", "method_entry", "method_entries", "peft_entries")
+    for name in ("trial.batch_plan", "trial.schedules", "trial.identity", "methods.catalogue", "methods.entries")
 ]
 
 
@@ -95,7 +98,12 @@ def test_a_trial_object_needs_the_standard_library_alone() -> None:
 
 
 def test_tuning_and_reporting_load_no_mlflow() -> None:
-    assert_without(modules("orchestrator.tuning", "orchestrator.reporting", "orchestrator.api"), {"mlflow"})
+    rooms = ("tuning", "reporting", "history", "coordinating", "storage", "api")
+    assert_without(modules(*(f"orchestrator.{name}" for name in rooms)), {"mlflow"})
+
+
+def test_one_sweeps_state_and_its_storage_load_no_ray_torch_mlflow() -> None:
+    assert_without(modules("orchestrator.storage", "orchestrator.coordinating"), {"ray", "torch", "mlflow", "peft"})
 
 
 def test_every_module_can_be_imported_alone() -> None:

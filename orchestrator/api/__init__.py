@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.api.recorded.from_mlflow import tracked_recorded
     from orchestrator.api.recorded.record_export import export_recorded, past_recorded
     from orchestrator.api.report.report import write_report
-    from orchestrator.api.reproduce.reproduce import Reproduction, reproduce
+    from orchestrator.api.reproduction.reproduction import Reproduction, reproduce
     from orchestrator.api.rerun.rerun import RerunResult, rerun_trial
     from orchestrator.api.run.run import run_sweep
     from orchestrator.history.find_trial import find_trial_sweep
@@ -104,7 +104,7 @@ _HOMES = {
     "Finding": "orchestrator.api.doctor",
     "MethodInfo": "orchestrator.spec.methods.catalogue",
     "PlanResult": "orchestrator.api.plan.plan",
-    "Reproduction": "orchestrator.api.reproduce.reproduce",
+    "Reproduction": "orchestrator.api.reproduction.reproduction",
     "RerunResult": "orchestrator.api.rerun.rerun",
     "ScoredModel": "orchestrator.api.evaluate.models",
     "SweepUi": "orchestrator.api.follow.ui",
@@ -130,7 +130,7 @@ _HOMES = {
     "read_sweep": "orchestrator.history.read_sweep",
     "recommend_search_space": "orchestrator.api.recommend.recommend",
     "replay_recorded": "orchestrator.simulation.replay_files",
-    "reproduce": "orchestrator.api.reproduce.reproduce",
+    "reproduce": "orchestrator.api.reproduction.reproduction",
     "rerun_trial": "orchestrator.api.rerun.rerun",
     "resume_trial": "orchestrator.api.control.control",
     "run_sweep": "orchestrator.api.run.run",

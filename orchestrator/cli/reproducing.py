@@ -48,13 +48,13 @@ def reproduce(
 ) -> None:  # fmt: skip
     """Run the sweeps of published guidance as far as they are missing, and write which findings were reproduced."""
     # Told at once, before torch and Ray are imported.
-    from orchestrator.api.reproduce.options import check_guidance, check_options, checked_findings, checked_scale
+    from orchestrator.api.reproduction.options import check_guidance, check_options, checked_findings, checked_scale
 
     check_guidance(guidance)
     names, models = _names(findings), model or ()
     check_options(checked_scale(scale, models, data), data, general_text, baseline_rate)
     checked_findings(names, seeds, models, data)
-    from orchestrator.api.reproduce.reproduce import reproduce
+    from orchestrator.api.reproduction.reproduction import reproduce
     from orchestrator.reporting.findings.pages.table import print_findings
     from orchestrator.reporting.terminal.live import LiveTable
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.errors import SpecError, nearest
 from orchestrator.settings.trial_setup import EntrypointSettings
 from orchestrator.spec.search_space.own_search_space import OwnValues
 from orchestrator.spec.search_space.search_space import SearchSpace
 from orchestrator.spec.trial.command_words import FIXED_NAMES, names_in
-
-if TYPE_CHECKING:
-    from orchestrator.spec.sweep import SweepSpec
 
 REPLACED = ("model", "data", "evaluation", "training")
 """Sections that say how built-in training goes; an entrypoint replaces them."""
@@ -37,26 +34,29 @@ def with_own_space(values: Any) -> Any:
     return values
 
 
-def check_own_training(spec: SweepSpec, given: Collection[str]) -> None:
+def check_own_training(
+    entrypoint: EntrypointSettings, space: SearchSpace, samples: int | None, given: Collection[str]
+) -> None:
     """Check a sweep with an entrypoint.
 
     Args:
-        spec: The sweep.
-        given: Fields that its file gives.
+        entrypoint: The user's code.
+        space: What is searched.
+        samples: The budget of one trial, if the file gives it in samples.
+        given: Fields that the file gives.
 
     Raises:
         SpecError: Names the field.
     """
-    assert spec.entrypoint is not None
-    _check_form(spec.entrypoint)
+    _check_form(entrypoint)
     section = next((name for name in REPLACED if name in given), None)
     if section is not None:
         raise SpecError("", section, None, "does not apply to a sweep with an entrypoint: its code brings its own",
                         f"remove {section}, or remove entrypoint")  # fmt: skip
-    if spec.budget.samples is None:
+    if samples is None:
         raise SpecError("", "budget.samples", None, "a sweep with an entrypoint counts its budget in samples, as the size of the data is unknown",
                         "give the samples that one trial trains on, over all epochs")  # fmt: skip
-    _check_words(spec.entrypoint, spec.search_space)
+    _check_words(entrypoint, space)
 
 
 def _check_form(entrypoint: EntrypointSettings) -> None:

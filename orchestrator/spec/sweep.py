@@ -229,7 +229,7 @@ class SweepSpec(Closed):
     @model_validator(mode="after")
     def _hangs_together(self) -> SweepSpec:
         if self.entrypoint is not None:
-            check_own_training(self, self.model_fields_set)
+            check_own_training(self.entrypoint, self.search_space, self.budget.samples, self.model_fields_set)
         else:
             self._check_metrics()
             self._check_data()

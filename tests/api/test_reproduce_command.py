@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.api import reproduce
-from orchestrator.api.reproduce.subject import Bases, split_data
-from orchestrator.api.reproduce.sweeps import suite_specs
+from orchestrator.api.reproduction.subject import Bases, split_data
+from orchestrator.api.reproduction.sweeps import suite_specs
 from orchestrator.cli import app
 from orchestrator.errors import DataError, InputError, ModelError, StorageError
 from orchestrator.records import TrialConfig

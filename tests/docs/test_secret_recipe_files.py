@@ -16,7 +16,7 @@ from orchestrator.spec.loading import load_sweep
 from orchestrator.training.model.architectures import ARCHITECTURES
 
 FOLDER = Path(__file__).resolve().parents[2] / "search_spaces" / "secret_recipe"
-FILES = sorted(FOLDER.glob("*.yaml"))
+FILES = sorted(FOLDER.rglob("*.yaml"))
 RATES = {1e-6, 5e-6, 2e-5, 3e-5, 4e-5, 6e-5, 8e-5, 1e-4}
 
 
@@ -27,7 +27,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def load(name: str):
-    return load_sweep(FOLDER / f"{name}.yaml")
+    return load_sweep(f"secret_recipe/{name}")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -74,7 +74,7 @@ def test_files_hold_the_papers_grids() -> None:
 
 
 def test_run_without_weights_and_data_says_so_and_writes_nothing(tmp_path: Path) -> None:
-    spec = load_sweep(FOLDER / "granite_7b_lab.yaml", [f"storage={tmp_path / 'runs'}"])
+    spec = load_sweep("secret_recipe/granite_7b_lab", [f"storage={tmp_path / 'runs'}"])
     with pytest.raises(InputError) as found:
         run_sweep(spec, where="granite_7b_lab.yaml")
     message = str(found.value)
@@ -86,10 +86,10 @@ def test_run_without_weights_and_data_says_so_and_writes_nothing(tmp_path: Path)
 
 
 def test_plan_command_prints_the_cost_and_what_is_missing(tmp_path: Path) -> None:
-    arguments = ["plan", str(FOLDER / "llama_3b_tulu.yaml"), "--storage", str(tmp_path / "runs")]
+    arguments = ["plan", "secret_recipe/llama_3b_tulu", "--storage", str(tmp_path / "runs")]
     printed = CliRunner().invoke(app, arguments)
     assert printed.exit_code == 0, printed.output
-    for line in re.findall(r"^# (cost: .*)$", (FOLDER / "llama_3b_tulu.yaml").read_text(), re.MULTILINE):
+    for line in re.findall(r"^# (cost: .*)$", (FOLDER / "llama_3b" / "llama_3b_tulu.yaml").read_text(), re.MULTILINE):
         assert line in printed.output
     assert "not here" in printed.output
     values = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).output)
@@ -112,6 +112,6 @@ def test_validation_of_real_model_and_data_ignores_what_was_expected(tmp_path: P
         f"storage={tmp_path}",
         "resources.gpu=0",
     ]
-    outcome = validate_sweep(load_sweep(FOLDER / "granite_7b_tulu.yaml", overrides))
+    outcome = validate_sweep(load_sweep("secret_recipe/granite_7b_tulu", overrides))
     assert outcome.setup.missing == ()
     assert outcome.setup.train.rows == 280

@@ -9,8 +9,8 @@ from typing import Any
 from orchestrator.api.recommend.past_sweeps import PastSweeps, stored_sweeps, tracked_past
 from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.errors import InputError, StorageError, nearest
-from orchestrator.reporting.recommendation.advice import Recommendation
 from orchestrator.reporting.recommendation.compose import recommend
+from orchestrator.reporting.recommendation.recommendation import Recommendation
 from orchestrator.reporting.recommendation.request import BudgetAsked, Request, parse_budget
 from orchestrator.settings.trial_setup import DataSettings, ModelSettings
 from orchestrator.spec.loading import apply_override, parse_sweep

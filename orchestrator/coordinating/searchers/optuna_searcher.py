@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import warnings
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from threadpoolctl import threadpool_limits
 
 from orchestrator.coordinating.searchers.comparable_scores import Known, Losses, comparable_losses
 from orchestrator.coordinating.searchers.optuna_space import config_from, distributions_of, parameters_of
@@ -148,7 +148,8 @@ class OptunaSource:
         study = _study(self._sampler(seed, _judged(rows, method)), trials)
         for _ in range(MAX_SAMPLED):
             # A known proposal is left open: the sampler takes it for one that is being trained and keeps away.
-            with _one_thread() if self._searcher.kind == "gp" else contextlib.nullcontext():
+            # A Gaussian process of a few trials is ten times slower on threads that fight for cores.
+            with threadpool_limits(1 if self._searcher.kind == "gp" else None):
                 parameters = study.ask(distributions).params
             yield config_from(self._space, method, parameters, self._samples)
 
@@ -165,19 +166,6 @@ class OptunaSource:
 def _judged(rows: Sequence[Row], method: str | None = None) -> int:
     """Return how many configurations (of a method) have losses."""
     return sum(losses is not None and method in (None, entry.config.method) for entry, losses in rows)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep PyTorch to one thread: a Gaussian process of a few trials is ten times slower on threads that fight for cores."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _tpe(seed: int) -> Any:

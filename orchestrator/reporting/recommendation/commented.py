@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from orchestrator.reporting.recommendation.advice import Advice, Recommendation
+from orchestrator.reporting.recommendation.advice import Advice
 
 WIDTH = 110
 
 
-def commented_yaml(recommendation: Recommendation) -> str:
-    """Return the sweep file; without its comments it is what `Recommendation.values` says."""
-    by_field = {advice.field: advice for advice in recommendation.advice}
-    head = [*_head(recommendation), ""]
-    return "\n".join([*head, *_mapping(recommendation.values, "", by_field, 0)]) + "\n"
+def commented_yaml(
+    values: Mapping[str, Any], advice: Sequence[Advice], past_sweeps: Sequence[str], notes: Sequence[str]
+) -> str:
+    """Return the sweep file; without its comments it is what ``values`` says."""
+    by_field = {one.field: one for one in advice}
+    head = [*_head(past_sweeps, notes), ""]
+    return "\n".join([*head, *_mapping(values, "", by_field, 0)]) + "\n"
 
 
-def _head(recommendation: Recommendation) -> Iterator[str]:
+def _head(past_sweeps: Sequence[str], notes: Sequence[str]) -> Iterator[str]:
     yield "# A search space recommended by `orchestrate recommend`: each choice with its reason and source."
-    past = ", ".join(recommendation.past_sweeps)
-    yield from _comment(f"Past sweeps that were looked at: {past or 'none'}.", 0)
-    for note in recommendation.notes:
+    yield from _comment(f"Past sweeps that were looked at: {', '.join(past_sweeps) or 'none'}.", 0)
+    for note in notes:
         yield from _comment(note, 0)
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.reporting.recommendation.advice import Advice, Evidence, Recommendation
+from orchestrator.reporting.recommendation.advice import Advice, Evidence
 from orchestrator.reporting.recommendation.evidence import PastSweep, Seen, seen_batch, seen_rates
 from orchestrator.reporting.recommendation.methods import RANKED_METHODS, choose_methods, choose_rank
 from orchestrator.reporting.recommendation.published import ASSUMPTION
 from orchestrator.reporting.recommendation.ranges import Ranged, batch_sizes, learning_rates
+from orchestrator.reporting.recommendation.recommendation import Recommendation
 from orchestrator.reporting.recommendation.request import Request
 from orchestrator.reporting.recommendation.spending import Spending, spend
 from orchestrator.reporting.recommendation.standing import (

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.reporting.recommendation.advice import Recommendation
+from orchestrator.reporting.recommendation.recommendation import Recommendation
 from orchestrator.spec.trial.identity import short_number
 
 SHOWN = 12

@@ -20,10 +20,19 @@ def shipped_folder(kind: Kind) -> Path:
     return _PLACES[0 if in_repository else 1] / kind
 
 
-def shipped_names(kind: Kind) -> list[str]:
-    """Return the names of the shipped files, folders included (``recorded/dolly_full``), without their ending."""
+def shipped_files(kind: Kind) -> dict[str, Path]:
+    """Return the shipped files by name: folders included, without ending (``recorded/dolly_full``).
+
+    A folder that only gathers files whose names begin with its own is no part of their names:
+    ``secret_recipe/granite_7b/granite_7b_lab.yaml`` is ``secret_recipe/granite_7b_lab``.
+    """
     folder = shipped_folder(kind)
-    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml"))
+    return {_name(file.relative_to(folder).with_suffix("")): file for file in sorted(folder.rglob("*.yaml"))}
+
+
+def _name(place: Path) -> str:
+    gathered = place.parent.name and place.name.startswith(f"{place.parent.name}_")
+    return (place.parent.parent / place.name if gathered else place).as_posix()
 
 
 def sweep_file(word: str | Path) -> Path:
@@ -31,10 +40,11 @@ def sweep_file(word: str | Path) -> Path:
     path = Path(word)
     if path.exists() or path.is_absolute():
         return path
-    name = path.as_posix().removeprefix("search_spaces/").removesuffix(".yaml")
-    return shipped_folder("search_spaces") / f"{name}.yaml" if name in shipped_names("search_spaces") else path
+    return shipped_files("search_spaces").get(
+        path.as_posix().removeprefix("search_spaces/").removesuffix(".yaml"), path
+    )
 
 
 def nearest_sweep(word: str | Path) -> str:
     """Return a hint at the shipped sweep file that a word may have meant; empty without one."""
-    return nearest(Path(word).stem, shipped_names("search_spaces"))
+    return nearest(Path(word).stem, list(shipped_files("search_spaces")))

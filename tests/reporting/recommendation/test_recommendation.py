@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.errors import InputError, SpecError
-from orchestrator.reporting.recommendation.advice import Advice, Recommendation
+from orchestrator.reporting.recommendation.advice import Advice
 from orchestrator.reporting.recommendation.compose import recommend
 from orchestrator.reporting.recommendation.evidence import PastSweep, PastTrial, kind_of_objective
 from orchestrator.reporting.recommendation.published import rate_rule
+from orchestrator.reporting.recommendation.recommendation import Recommendation
 from orchestrator.reporting.recommendation.request import BudgetAsked, Request, parse_budget
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.methods.catalogue import METHODS

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.api.plan.preflight import Say
-from orchestrator.api.reproduce.subject import Bases
+from orchestrator.api.reproduction.subject import Bases
 from orchestrator.api.run.run import run_sweep
 from orchestrator.history.journal_facts import check_same_sweep, is_complete
 from orchestrator.history.read_sweep import read_sweep

@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.api.plan.preflight import Say, silent
-from orchestrator.api.reproduce.checks import check_data, check_inputs, check_places
-from orchestrator.api.reproduce.options import check_options, checked_findings, checked_scale, untestable
-from orchestrator.api.reproduce.report import track_findings, write_findings
-from orchestrator.api.reproduce.subject import Bases, check_models, make_bases, model_title, own_subject, subject_label
-from orchestrator.api.reproduce.sweeps import (
+from orchestrator.api.reproduction.checks import check_data, check_inputs, check_places
+from orchestrator.api.reproduction.options import check_options, checked_findings, checked_scale, untestable
+from orchestrator.api.reproduction.report import track_findings, write_findings
+from orchestrator.api.reproduction.subject import (
+    Bases,
+    check_models,
+    make_bases,
+    model_title,
+    own_subject,
+    subject_label,
+)
+from orchestrator.api.reproduction.sweeps import (
     design_of,
     find_baseline,
     run_designs,
