@@ -1,0 +1,33 @@
+from orchestrator.api import ExtendRequest as ExtendRequest
+from orchestrator.api import clone_trial as clone_trial
+from orchestrator.api import compare_sweeps as compare_sweeps
+from orchestrator.api import evaluate_sweep as evaluate_sweep
+from orchestrator.api import examine_machine as examine_machine
+from orchestrator.api import export_recorded as export_recorded
+from orchestrator.api import export_trial as export_trial
+from orchestrator.api import extend_sweep as extend_sweep
+from orchestrator.api import find_sweep as find_sweep
+from orchestrator.api import fit_forecast_files as fit_forecast_files
+from orchestrator.api import list_methods as list_methods
+from orchestrator.api import load_sweep as load_sweep
+from orchestrator.api import open_ui as open_ui
+from orchestrator.api import plan_trials as plan_trials
+from orchestrator.api import read_sweep as read_sweep
+from orchestrator.api import recommend_search_space as recommend_search_space
+from orchestrator.api import replay_recorded as replay_recorded
+from orchestrator.api import reproduce as reproduce
+from orchestrator.api import rerun_trial as rerun_trial
+from orchestrator.api import resume_trial as resume_trial
+from orchestrator.api import run_sweep as run_sweep
+from orchestrator.api import stop_trial as stop_trial
+from orchestrator.api import storage_status as storage_status
+from orchestrator.api import sweep_status as sweep_status
+from orchestrator.api import tracked_sweep as tracked_sweep
+from orchestrator.api import tracked_sweeps as tracked_sweeps
+from orchestrator.api import validate_sweep as validate_sweep
+from orchestrator.api import watch_sweep as watch_sweep
+from orchestrator.api import watch_tracked as watch_tracked
+from orchestrator.api import write_recommendation as write_recommendation
+from orchestrator.api import write_report as write_report
+
+__version__: str

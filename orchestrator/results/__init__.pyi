@@ -1,0 +1,15 @@
+from orchestrator.results.records import AuditResult as AuditResult
+from orchestrator.results.records import ControlResult as ControlResult
+from orchestrator.results.records import MeasuredShare as MeasuredShare
+from orchestrator.results.records import MilestoneResult as MilestoneResult
+from orchestrator.results.records import RecipeResult as RecipeResult
+from orchestrator.results.records import SweepHistory as SweepHistory
+from orchestrator.results.records import SweepResult as SweepResult
+from orchestrator.results.records import SweepView as SweepView
+from orchestrator.results.records import TrackingIds as TrackingIds
+from orchestrator.results.records import TrialHistory as TrialHistory
+from orchestrator.results.records import TrialResult as TrialResult
+from orchestrator.results.records import TrialView as TrialView
+from orchestrator.results.records import WinnerVerdict as WinnerVerdict
+from orchestrator.results.statuses import SweepStatus as SweepStatus
+from orchestrator.results.statuses import TrialStatus as TrialStatus

@@ -1,0 +1,11 @@
+from orchestrator.settings.data import DataSettings as DataSettings
+from orchestrator.settings.data import ExpectedData as ExpectedData
+from orchestrator.settings.data import MixturePart as MixturePart
+from orchestrator.settings.data import Phase as Phase
+from orchestrator.settings.data import Problem as Problem
+from orchestrator.settings.evaluation import EvaluationSet as EvaluationSet
+from orchestrator.settings.evaluation import JudgeSettings as JudgeSettings
+from orchestrator.settings.trial_setup import EntrypointSettings as EntrypointSettings
+from orchestrator.settings.trial_setup import ModelSettings as ModelSettings
+from orchestrator.settings.trial_setup import TrainingSettings as TrainingSettings
+from orchestrator.settings.trial_setup import TrialSetup as TrialSetup
