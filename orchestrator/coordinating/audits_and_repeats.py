@@ -21,7 +21,7 @@ from orchestrator.storage.trial_entries import TrialEntry
 
 
 @dataclass
-class Extras:
+class AuditsAndRepeats:
     """Which audits and repeats are due.
 
     Args:

@@ -6,7 +6,7 @@ process is lost for good (`fail`), and which paused trials go on or end (`promot
 Every answer is written to the journal before it takes effect, so that a driver that is killed at any
 moment is rebuilt by `restore` into the same state.
 
-Beside the trials of the search there are audits and repeats (`Extras`). They are journaled as the others are, start
+Beside the trials of the search there are audits and repeats (`AuditsAndRepeats`). They are journaled as the others are, start
 where the search leaves a slot for good, and never reach the engine or the source. Trials that a user asked for by name
 (resumed ones, clones) do not reach them either, but start as soon as a slot is free.
 """
@@ -19,10 +19,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from orchestrator.coordinating.audits_and_repeats import Extras
+from orchestrator.coordinating.audits_and_repeats import AuditsAndRepeats
 from orchestrator.coordinating.queues import Assignment, Queues
-from orchestrator.coordinating.searchers.searcher import ConfigSource
-from orchestrator.coordinating.sweep_state import SweepBooks
+from orchestrator.coordinating.searchers.searcher import Searcher
+from orchestrator.coordinating.sweep_state import SweepState
 from orchestrator.coordinating.user_decisions import origin_tags, resume_decision, stop_decision
 from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.records import Action, Decision, Milestone, Outcome, TrialConfig
@@ -52,14 +52,14 @@ class Coordinator:
         trial_info: Describes a trial to the tracker.
         known_upfront: Whether the source does not learn, so that all trials can be listed at the start.
         deadline: Monotonic time after which nothing new starts, or None.
-        extras: Which audits and repeats are due; None: none.
+        beside: Which audits and repeats are due; None: none.
     """
 
     def __init__(
         self,
         *,
         engine: StoppingEngine,
-        source: ConfigSource,
+        source: Searcher,
         journal: Journal,
         tracker: Tracker,
         planned_trials: int,
@@ -69,14 +69,14 @@ class Coordinator:
         trial_info: Callable[[str, str, TrialConfig], TrialInfo],
         known_upfront: bool,
         deadline: float | None = None,
-        extras: Extras | None = None,
+        beside: AuditsAndRepeats | None = None,
     ) -> None:
         self.engine, self._source, self._journal, self._tracker = engine, source, journal, tracker
         self._planned, self._slots, self._trial_info = planned_trials, slots, trial_info
         self._known_upfront, self._deadline = known_upfront, deadline
-        self._extras = Extras(engine.objective) if extras is None else extras
+        self._beside = AuditsAndRepeats(engine.objective) if beside is None else beside
         closes_at = None if known_upfront else planned_trials
-        self._books = SweepBooks(engine, source, tracker, self._extras, cohort_of, name_of, closes_at)
+        self._state = SweepState(engine, source, tracker, self._beside, cohort_of, name_of, closes_at)
         self.queues = Queues()
         self.stopping = False
         self._source_dry = False
@@ -84,7 +84,7 @@ class Coordinator:
     @property
     def trials(self) -> dict[str, TrialEntry]:
         """All trials by id."""
-        return self._books.trials
+        return self._state.trials
 
     @property
     def compares(self) -> bool:
@@ -94,14 +94,14 @@ class Coordinator:
     @property
     def last_decision(self) -> Decision | None:
         """The latest decision on any of them."""
-        return self._books.last_decision
+        return self._state.last_decision
 
     # -- restart ---------------------------------------------------------------------------------
 
     def restore(self) -> None:
         """Rebuild the state from the journal, then list the trials that are known up front."""
-        self._books.replay(list(self._journal.records))
-        self._source_dry = self._books.repeating
+        self._state.replay(list(self._journal.records))
+        self._source_dry = self._state.repeating
         begun: list[str] = []
         for entry in list(self.trials.values()):
             if entry.stop_asked and not entry.outcome.is_final:
@@ -114,12 +114,12 @@ class Coordinator:
                 if entry.verdict is not None and entry.verdict.rule == USER:
                     self._announce(entry)
                 # The kill may have fallen between journal and tracker; what the tracker knows it drops.
-                self._books.end(entry)
+                self._state.end(entry)
         # Trials that had begun go first: their checkpoints are the cheapest samples there are.
         self.queues.fresh = deque(sorted(self.queues.fresh, key=lambda trial_id: -self.trials[trial_id].milestones))
-        self._extras.due.extendleft(sorted(begun, key=lambda trial_id: self.trials[trial_id].milestones))
+        self._beside.due.extendleft(sorted(begun, key=lambda trial_id: self.trials[trial_id].milestones))
         if self._known_upfront:
-            while self._books.proposed < self._planned and self._propose() is not None:
+            while self._state.proposed < self._planned and self._propose() is not None:
                 pass
             self.engine.close_arrivals()
         self._settle()
@@ -153,13 +153,13 @@ class Coordinator:
                 milestone.trial_id, milestone.index, milestone.samples_seen, milestone.scores, dynamics, milestone.state, halted
             )  # fmt: skip
         else:
-            decision = self._extras.after_milestone(entry, milestone, halted)
+            decision = self._beside.after_milestone(entry, milestone, halted)
         record = milestone_record(entry, milestone, dynamics, decision)
         # Tracking first: its events carry keys and are dropped when repeated, while a milestone that the
         # journal holds is never told again.
-        self._books.track_milestone(entry, milestone, decision)
+        self._state.track_milestone(entry, milestone, decision)
         self._journal.append(("milestone", record))
-        self._books.take(entry, decision, record)
+        self._state.take(entry, decision, record)
         if entry.stop_asked and not entry.outcome.is_final:
             self._end_by_user(entry, entry.stop_asked)
         self._settle()
@@ -172,8 +172,8 @@ class Coordinator:
             return
         decision = Decision(trial_id, entry.samples_seen, Action.STOP, FAILURE_RULE, entry.cohort, reason)
         self._journal.append(("failure", {"trial": trial_id, "decision": asdict(decision)}))
-        self._books.fail(entry, decision)
-        self._books.end(entry)
+        self._state.fail(entry, decision)
+        self._state.end(entry)
         self._settle()
 
     # -- what users ask --------------------------------------------------------------------------
@@ -204,26 +204,26 @@ class Coordinator:
     def resume_by_user(self, trial_id: str, asked: str, *notes: Note) -> None:
         """Train a stopped trial on to its end as soon as a slot is free; nobody judges it."""
         entry = self.trials[trial_id]
-        if trial_id in self._extras.due:
+        if trial_id in self._beside.due:
             self._begin_audit(entry, *notes)
         else:
             decision = resume_decision(entry, asked)
             self._journal.append(("resume", {"trial": trial_id, "decision": asdict(decision)}), *notes)
-            self._books.resume(entry, decision)
+            self._state.resume(entry, decision)
         self.queues.asked.append(trial_id)
 
     def add_by_user(self, record: Record, *notes: Note) -> None:
         """Add a trial (see `TrialEntry.role`) that starts as soon as a slot is free; nobody judges it."""
         self._journal.append(("clone", record), *notes)
-        self.queues.asked.append(self._books.add_asked(record).trial_id)
+        self.queues.asked.append(self._state.add_asked(record).trial_id)
 
     def cohort_of(self, config: TrialConfig) -> str:
         """Name the cohort of a configuration."""
-        return self._books.cohort_of(config)
+        return self._state.cohort_of(config)
 
     def is_drawn(self, trial_id: str) -> bool:
         """Whether a stopped trial waits for its audit."""
-        return trial_id in self._extras.due
+        return trial_id in self._beside.due
 
     def save_and_halt(self, trial_id: str) -> None:
         """A worker cannot go on for a cause outside the trial (a full disk): end the session, resumable."""
@@ -267,7 +267,7 @@ class Coordinator:
     @property
     def open_trials(self) -> bool:
         """Whether some trial could still be trained on, or is due for an audit."""
-        return bool(self._extras.due) or any(not entry.outcome.is_final for entry in self.trials.values())
+        return bool(self._beside.due) or any(not entry.outcome.is_final for entry in self.trials.values())
 
     @property
     def finished(self) -> bool:
@@ -280,7 +280,7 @@ class Coordinator:
 
     @property
     def _more_to_propose(self) -> bool:
-        return not self._source_dry and not self._known_upfront and self._books.proposed < self._planned
+        return not self._source_dry and not self._known_upfront and self._state.proposed < self._planned
 
     def _propose(self) -> str | None:
         """Take the next new configuration from the source into the sweep."""
@@ -290,9 +290,9 @@ class Coordinator:
                 break
             trial_id = trial_fingerprint(config)
             if trial_id not in self.trials:
-                name = self._books.name_of(config)
+                name = self._state.name_of(config)
                 self._journal.append(("trial", {"trial": trial_id, "name": name, "config": config.as_dict()}))
-                self._books.add(trial_id, config)
+                self._state.add(trial_id, config)
                 self.queues.fresh.append(trial_id)
                 return trial_id
         self._source_dry = True
@@ -311,26 +311,26 @@ class Coordinator:
         decision = stop_decision(entry, asked)
         record = {"trial": entry.trial_id, "asked": asked, "decision": asdict(decision)}
         self._journal.append(("stop", record), *notes)
-        self._books.stop(entry, record)
-        self.queues.leave(entry.trial_id, self._extras.due)
+        self._state.stop(entry, record)
+        self.queues.leave(entry.trial_id, self._beside.due)
         if entry.launched:
             self.queues.condemned.append(entry.trial_id)
         self._announce(entry)  # a trial that never began has no run yet
         self._tracker.log_decision(decision)
-        self._books.end(entry)
+        self._state.end(entry)
 
     def _begin_audit(self, entry: TrialEntry, *notes: Note) -> None:
-        decision = self._extras.audit_start(entry)
+        decision = self._beside.audit_start(entry)
         self._journal.append(("audit", {"trial": entry.trial_id, "decision": asdict(decision)}), *notes)
         entry.begin_audit(decision)
-        self._extras.due.remove(entry.trial_id)
+        self._beside.due.remove(entry.trial_id)
 
     def _assign(self, trial_id: str) -> Assignment:
         entry = self.trials[trial_id]
         entry.outcome, entry.launched = Outcome.RUNNING, True
         self._announce(entry)
         if entry.begin is not None:
-            self._books.last_decision = entry.begin
+            self._state.last_decision = entry.begin
             self._tracker.log_decision(entry.begin)
         return Assignment.of(entry)
 
@@ -338,37 +338,37 @@ class Coordinator:
         """Return an audit or a repeat, if there is a slot that the search cannot use any more.
 
         Every open trial of the search counts as holding a slot, even where it waits: so the search goes as it would
-        without extras, and none of them is ever in its way.
+        without them, and none of them is ever in its way.
         """
         searching = sum(not entry.outcome.is_final for entry in self.trials.values() if entry.in_search)
-        searching += self._planned - self._books.proposed if self._more_to_propose else 0
+        searching += self._planned - self._state.proposed if self._more_to_propose else 0
         extra = sum(not entry.in_search for entry in self.running)
         if searching + extra >= self._slots:
             return None
         # Ray may not have ended its paused trial of this id yet.
-        trial_id = self.queues.free(self._extras.due)
+        trial_id = self.queues.free(self._beside.due)
         if trial_id is None:
             return None
         entry = self.trials[trial_id]
         if entry.in_search:
             self._begin_audit(entry)
         else:
-            self._extras.due.remove(trial_id)
+            self._beside.due.remove(trial_id)
         return self._assign(trial_id)
 
     def _list_repeats(self) -> None:
         """List the repeats that are due; only once search and audit are over, as they choose the candidates."""
         if self.halting or self.open_trials or self._more_to_propose:
             return
-        wanted = self._extras.next_repeats(self.trials)
+        wanted = self._beside.next_repeats(self.trials)
         if wanted:
-            self._journal.append(*(("repeat", self._books.repeat_record(*each)) for each in wanted))
-            self._extras.due.extend(self._books.add_repeat(*each).trial_id for each in wanted)
+            self._journal.append(*(("repeat", self._state.repeat_record(*each)) for each in wanted))
+            self._beside.due.extend(self._state.add_repeat(*each).trial_id for each in wanted)
 
     def _action_after(self, entry: TrialEntry, decision: Decision) -> Action:
         """Translate the entry's state to what Ray does with the worker now."""
         if entry.outcome.is_final:
-            self._books.end(entry)
+            self._state.end(entry)
             if entry.trial_id in self.queues.condemned:
                 self.queues.condemned.remove(entry.trial_id)
             return Action.STOP
@@ -392,17 +392,17 @@ class Coordinator:
         busy = sum(entry.in_search or entry.role.asked for entry in self.running)
         runnable = len(self.queues.fresh) + len(self.queues.promoted)
         if not self._known_upfront and not self._source_dry:
-            runnable += max(0, self._planned - self._books.proposed)
+            runnable += max(0, self._planned - self._state.proposed)
         decisions = self.engine.settle(max(0, self._slots - busy), runnable)
         if not decisions:
             return
         self._journal.append(*(("decision", {"decision": asdict(decision)}) for decision in decisions))
         for decision in decisions:
             entry = self.trials[decision.trial_id]
-            self._books.settle(entry, decision)
+            self._state.settle(entry, decision)
             self._tracker.log_decision(decision)
             if decision.action is Action.CONTINUE:
                 self.queues.promoted.append(decision.trial_id)
             else:
                 self.queues.condemned.append(decision.trial_id)
-                self._books.end(entry)
+                self._state.end(entry)

@@ -1,7 +1,7 @@
-"""The books of a sweep: its trials, and what each event changes in them, in the engine and in the source.
+"""The state of a sweep: its trials, and what each event changes in them, in the engine and in the source.
 
 The same code takes an event when it happens and when it is read back from the journal after a restart. Audited trials and
-repeats stand in the books, too, but neither the engine nor the source hears of them.
+repeats stand in the state, too, but neither the engine nor the source hears of them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from orchestrator.coordinating.audits_and_repeats import Extras
-from orchestrator.coordinating.searchers.searcher import ConfigSource
+from orchestrator.coordinating.audits_and_repeats import AuditsAndRepeats
+from orchestrator.coordinating.searchers.searcher import Searcher
 from orchestrator.decisions.engine.engine import StoppingEngine, TrialFacts
 from orchestrator.records import Decision, Milestone, Outcome, Role, TrialConfig, TrialState
 from orchestrator.storage.journal import Record
@@ -21,14 +21,14 @@ from orchestrator.tracking.tracker import Tracker
 
 
 @dataclass
-class SweepBooks:
+class SweepState:
     """What is known of a sweep's trials.
 
     Args:
         engine: Decides on the trials of the search.
         source: Proposes them.
         tracker: Told of every end and every replayed decision.
-        extras: Which audits and repeats are due.
+        beside: Which audits and repeats are due.
         cohort_of: Names the cohort of a configuration.
         name_of: Names a configuration for people.
         closes_at: With so many trials the source has proposed all; None where that is said elsewhere.
@@ -39,9 +39,9 @@ class SweepBooks:
     """
 
     engine: StoppingEngine
-    source: ConfigSource
+    source: Searcher
     tracker: Tracker
-    extras: Extras
+    beside: AuditsAndRepeats
     cohort_of: Callable[[TrialConfig], str]
     name_of: Callable[[TrialConfig], str]
     closes_at: int | None
@@ -123,7 +123,7 @@ class SweepBooks:
 
     def resume(self, entry: TrialEntry, decision: Decision) -> None:
         """A stopped trial is trained on because a user asked for it."""
-        self.extras.begun(entry.trial_id)
+        self.beside.begun(entry.trial_id)
         entry.begin_again(decision, Role.RESUMED)
 
     def add_asked(self, record: Record) -> TrialEntry:
@@ -155,7 +155,7 @@ class SweepBooks:
         level, scores = (0, None) if milestone is None else (milestone["level"], milestone["scores"])
         self.source.tell(entry.config, entry.outcome, level, scores)
         if entry.outcome is Outcome.STOPPED:
-            self.extras.note_stop(decision)
+            self.beside.note_stop(decision)
 
     # -- the same events, read back --------------------------------------------------------------
 
@@ -184,7 +184,7 @@ class SweepBooks:
 
     def _replay_audit(self, record: Record) -> None:
         entry, decision = self._told(record)
-        self.extras.begun(entry.trial_id)
+        self.beside.begun(entry.trial_id)
         entry.begin_audit(decision)
 
     def _replay_repeat(self, record: Record) -> None:

@@ -6,7 +6,13 @@ import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
-from orchestrator.coordinating.audits_and_repeats import Extras, recipe_name, recipe_of, repeat_standing, trained_whole
+from orchestrator.coordinating.audits_and_repeats import (
+    AuditsAndRepeats,
+    recipe_name,
+    recipe_of,
+    repeat_standing,
+    trained_whole,
+)
 from orchestrator.decisions.final import audit, repeats
 from orchestrator.decisions.final.audit import COMPARISONS, AuditDraw, AuditFigures, Rate
 from orchestrator.decisions.final.repeats import Candidate, RepeatRule, Standing
@@ -22,9 +28,9 @@ Place = Literal["best", "tied", "behind"]
 _REASONS = {"best": "recommended", "tied": "not told apart from the recommended one"}
 
 
-def make_extras(spec: SweepSpec) -> Extras:
+def make_audits_and_repeats(spec: SweepSpec) -> AuditsAndRepeats:
     """Return which audits and repeats the sweep file asks for."""
-    return Extras(make_objective(spec), make_draw(spec), make_repeat_rule(spec))
+    return AuditsAndRepeats(make_objective(spec), make_draw(spec), make_repeat_rule(spec))
 
 
 def make_draw(spec: SweepSpec) -> AuditDraw:

@@ -15,7 +15,7 @@ VARIABLE = "ORCHESTRATE_TRIAL"
 
 
 @dataclass(frozen=True)
-class TrialBrief:
+class TrialAssignment:
     """One trial as its process needs to know it.
 
     Args:
@@ -59,21 +59,21 @@ class TrialBrief:
         """Write the file."""
         path.write_text(json.dumps({**asdict(self), "config": self.config.as_dict()}), encoding="utf-8")
 
-    def listening_at(self, socket: Path) -> TrialBrief:
-        """Return the brief with the worker's socket."""
+    def listening_at(self, socket: Path) -> TrialAssignment:
+        """Return the assignment with the worker's socket."""
         return replace(self, socket=str(socket))
 
 
-def read_brief(path: Path) -> TrialBrief:
-    """Return what `TrialBrief.write` wrote."""
+def read_assignment(path: Path) -> TrialAssignment:
+    """Return what `TrialAssignment.write` wrote."""
     values = json.loads(path.read_text(encoding="utf-8"))
     values["config"] = TrialConfig.from_dict(values["config"])
     values["entrypoint"] = EntrypointSettings(**values["entrypoint"])
     values["levels"], values["judged"] = tuple(values["levels"]), tuple(values["judged"])
-    return TrialBrief(**values)
+    return TrialAssignment(**values)
 
 
-def brief_of_environment() -> TrialBrief | None:
-    """Return the brief of the trial that this process trains; None outside of a sweep."""
+def assignment_of_environment() -> TrialAssignment | None:
+    """Return the assignment of the trial that this process trains; None outside of a sweep."""
     place = os.environ.get(VARIABLE)
-    return read_brief(Path(place)) if place else None
+    return read_assignment(Path(place)) if place else None

@@ -1,10 +1,10 @@
 """A process that has imported the libraries of the user's code, and forks one process per trial from itself.
 
 Importing torch and its kin takes longer than many a milestone, and a trial that pauses needs a process again later. The
-nursery imports installed libraries only, none of the user's modules, so it holds no model, and it refuses to fork where a
+fork server imports installed libraries only, none of the user's modules, so it holds no model, and it refuses to fork where a
 library has started threads or a CUDA context, which a fork cannot carry over; each trial is then started anew.
 
-It reads paths of briefs, one a line, and writes lines of JSON: ``{"pid": 17}`` or ``{"refused": "why"}`` for each, and
+It reads paths of assignments, one a line, and writes lines of JSON: ``{"pid": 17}`` or ``{"refused": "why"}`` for each, and
 ``{"pid": 17, "exit": 0}`` when a process has ended, negative for a signal.
 """
 
@@ -27,7 +27,7 @@ def serve(libraries: Iterable[str], train: Callable[[str, int], int]) -> int:
 
     Args:
         libraries: ``MODULE`` or ``MODULE:NAME``; what cannot be imported is told by the user's code that imports it.
-        train: Trains the trial of a brief (path, descriptor of the lifeline) in the new process.
+        train: Trains the trial of a assignment (path, descriptor of the lifeline) in the new process.
     """
     answers = _own_standard_output()
     for name in libraries:

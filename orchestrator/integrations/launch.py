@@ -1,4 +1,4 @@
-"""The process of one trial, started by a worker: ``python -m orchestrator.integrations.launch train BRIEF``.
+"""The process of one trial, started by a worker: ``python -m orchestrator.integrations.launch train ASSIGNMENT``.
 
 It calls the user's function or runs the user's command, and ends with it. Its standard input is a lifeline: when the
 worker is gone, so is the other end of that pipe, and the whole process group is killed. ``serve LIBRARY ...`` is a
@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from orchestrator.errors import EntrypointError
-from orchestrator.integrations.assignment import VARIABLE, TrialBrief, read_brief
+from orchestrator.integrations.assignment import VARIABLE, TrialAssignment, read_assignment
 from orchestrator.integrations.trial import Trial
 from orchestrator.integrations.wire import Line
 from orchestrator.spec.trial.command_words import filled, trial_values
@@ -38,17 +38,17 @@ def train(place: str, lifeline: int) -> int:
     """Train one trial; returns the exit code.
 
     Args:
-        place: Path of its brief.
+        place: Path of its assignment.
         lifeline: Descriptor of a pipe whose other end the worker holds.
     """
     os.environ[VARIABLE] = place
-    brief = read_brief(Path(place))
-    _print_to(Path(brief.log))
+    assignment = read_assignment(Path(place))
+    _print_to(Path(assignment.log))
     _hold(lifeline, Path(place).parent)
-    os.chdir(brief.entrypoint.folder)
-    if not brief.entrypoint.function:
-        return _execute(brief)
-    _leave(_call(brief))
+    os.chdir(assignment.entrypoint.folder)
+    if not assignment.entrypoint.function:
+        return _execute(assignment)
+    _leave(_call(assignment))
 
 
 def _leave(code: int) -> NoReturn:
@@ -88,37 +88,39 @@ def _print_to(log: Path) -> None:
         os.dup2(output.fileno(), 2)
 
 
-def load_function(brief: TrialBrief) -> Callable[[Trial], Any]:
+def load_function(assignment: TrialAssignment) -> Callable[[Trial], Any]:
     """Import the user's function.
 
     Raises:
         EntrypointError: If file, module or function are missing, or it cannot be called with a trial.
     """
-    place, _, name = brief.entrypoint.function.rpartition(":")
-    module = _import_file(brief, Path(place)) if place.endswith(".py") else _import_module(brief, place)
+    place, _, name = assignment.entrypoint.function.rpartition(":")
+    module = _import_file(assignment, Path(place)) if place.endswith(".py") else _import_module(assignment, place)
     function: Callable[[Trial], Any] | None = getattr(module, name, None)
     if function is None or not callable(function):
-        raise _wrong(brief, f"{place} has no function named '{name}'")
+        raise _wrong(assignment, f"{place} has no function named '{name}'")
     try:
         inspect.signature(function).bind(None)
     except TypeError:
         raise _wrong(
-            brief, f"{name} must take exactly one argument, the trial", f"write def {name}(trial): ..."
+            assignment, f"{name} must take exactly one argument, the trial", f"write def {name}(trial): ..."
         ) from None
     except ValueError:
         pass  # a callable that does not tell its arguments
     return function
 
 
-def _call(brief: TrialBrief) -> int:
+def _call(assignment: TrialAssignment) -> int:
     try:
-        function = load_function(brief)
+        function = load_function(assignment)
     except EntrypointError as error:
-        Line(brief.socket).ask({"kind": "misuse", "error": [error.where, error.field, None, error.rule, error.mend]})
+        Line(assignment.socket).ask(
+            {"kind": "misuse", "error": [error.where, error.field, None, error.rule, error.mend]}
+        )
         return FAILED
     except Exception as error:  # noqa: BLE001
-        return _told(brief, error)
-    trial = Trial(brief)
+        return _told(assignment, error)
+    trial = Trial(assignment)
     try:
         function(trial)
     except EntrypointError:
@@ -127,7 +129,7 @@ def _call(brief: TrialBrief) -> int:
     except SystemExit as error:
         return _exit_code(error)
     except Exception as error:  # noqa: BLE001
-        return _told(brief, error)
+        return _told(assignment, error)
     finally:
         trial.close()
     return 0
@@ -141,26 +143,28 @@ def _exit_code(error: SystemExit) -> int:
     return FAILED
 
 
-def _told(brief: TrialBrief, error: Exception) -> int:
+def _told(assignment: TrialAssignment, error: Exception) -> int:
     """Tell the worker what the code raised, and where."""
     traceback.print_exc()
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-    inside = [frame for frame in own if Path(frame.filename).is_relative_to(brief.entrypoint.folder)]
+    inside = [frame for frame in own if Path(frame.filename).is_relative_to(assignment.entrypoint.folder)]
     place = "".join(f" ({Path(frame.filename).name}:{frame.lineno})" for frame in (inside or own)[-1:])
     lines = str(error).strip().splitlines() or [""]
-    Line(brief.socket).ask({"kind": "failure", "error": f"{type(error).__name__}: {lines[0][:300]}{place}"})
+    Line(assignment.socket).ask({"kind": "failure", "error": f"{type(error).__name__}: {lines[0][:300]}{place}"})
     return FAILED
 
 
-def _execute(brief: TrialBrief) -> int:
-    values = trial_values(brief.config, brief.trial_id, brief.checkpoints)
-    words = filled(brief.entrypoint.command, values)
+def _execute(assignment: TrialAssignment) -> int:
+    values = trial_values(assignment.config, assignment.trial_id, assignment.checkpoints)
+    words = filled(assignment.entrypoint.command, values)
     print("$", " ".join(words), flush=True)
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, check=False)
     except OSError as error:
-        wrong = _wrong(brief, f"the command cannot be started ({error})")
-        Line(brief.socket).ask({"kind": "misuse", "error": [wrong.where, wrong.field, None, wrong.rule, wrong.mend]})
+        wrong = _wrong(assignment, f"the command cannot be started ({error})")
+        Line(assignment.socket).ask(
+            {"kind": "misuse", "error": [wrong.where, wrong.field, None, wrong.rule, wrong.mend]}
+        )
         return NOT_FOUND
     if done.returncode < 0:
         # Die of the same signal: a process that was killed for its memory is tried again, one that failed is not.
@@ -169,9 +173,9 @@ def _execute(brief: TrialBrief) -> int:
     return done.returncode
 
 
-def _import_file(brief: TrialBrief, path: Path) -> ModuleType:
+def _import_file(assignment: TrialAssignment, path: Path) -> ModuleType:
     if not path.is_file():
-        raise _wrong(brief, f"there is no file {path.resolve()}")
+        raise _wrong(assignment, f"there is no file {path.resolve()}")
     sys.path.insert(0, str(path.resolve().parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -183,23 +187,23 @@ def _import_file(brief: TrialBrief, path: Path) -> ModuleType:
     return module
 
 
-def _import_module(brief: TrialBrief, name: str) -> ModuleType:
+def _import_module(assignment: TrialAssignment, name: str) -> ModuleType:
     sys.path.insert(0, os.getcwd())
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
-        raise _wrong(brief, f"there is no module '{error.name}'") from None
+        raise _wrong(assignment, f"there is no module '{error.name}'") from None
 
 
-def _wrong(brief: TrialBrief, rule: str, mend: str = "") -> EntrypointError:
-    field = "entrypoint.function" if brief.entrypoint.function else "entrypoint.command"
-    return EntrypointError(brief.where, field, None, rule, mend)
+def _wrong(assignment: TrialAssignment, rule: str, mend: str = "") -> EntrypointError:
+    field = "entrypoint.function" if assignment.entrypoint.function else "entrypoint.command"
+    return EntrypointError(assignment.where, field, None, rule, mend)
 
 
 def main(arguments: list[str]) -> int:
-    """Run ``train BRIEF`` or ``serve LIBRARY ...``; returns the exit code."""
+    """Run ``train ASSIGNMENT`` or ``serve LIBRARY ...``; returns the exit code."""
     if arguments[0] == "train":
         return train(arguments[1], 0)
     from orchestrator.integrations.fork_server import serve

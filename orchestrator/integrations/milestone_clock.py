@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.errors import EntrypointError
 
 
-class Course:
+class MilestoneClock:
     """The milestones of a trial, and the position of the process that trains it.
 
     Args:

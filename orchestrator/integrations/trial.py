@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from orchestrator.errors import EntrypointError, nearest
-from orchestrator.integrations.assignment import TrialBrief, brief_of_environment
+from orchestrator.integrations.assignment import TrialAssignment, assignment_of_environment
 from orchestrator.integrations.checkpoints import Sealed, SignalRow, usable, written
 from orchestrator.integrations.hyperparameters import Hyperparameters
-from orchestrator.integrations.milestone_clock import Course
+from orchestrator.integrations.milestone_clock import MilestoneClock
 from orchestrator.integrations.stopwatch import Stopwatch
 from orchestrator.integrations.wire import Line, Silence, TrialEnded
 from orchestrator.records import TrainingSignal
@@ -30,22 +30,24 @@ class Trial(Hyperparameters):
     milestone `report` waits until the sweep has decided on the trial, so nothing is trained in vain.
 
     Args:
-        brief: What the worker says of the trial.
+        assignment: What the worker says of the trial.
     """
 
-    def __init__(self, brief: TrialBrief) -> None:
-        super().__init__(brief)
-        self._line: Line | Silence = Line(brief.socket)
-        self._course = Course(brief.where, brief.levels, self.effective_batch_size, brief.known_milestones)
+    def __init__(self, assignment: TrialAssignment) -> None:
+        super().__init__(assignment)
+        self._line: Line | Silence = Line(assignment.socket)
+        self._clock = MilestoneClock(
+            assignment.where, assignment.levels, self.effective_batch_size, assignment.known_milestones
+        )
         self._unsent: list[SignalRow] = []
         self._pending: list[SignalRow] = []
         self._scores: dict[str, float] = {}
         self._errors: dict[str, float] = {}
         self._stop = False
-        self._last_signal = brief.known_samples
+        self._last_signal = assignment.known_samples
         self._tokens = 0
-        self._throughput_from = (0, 0.0) if brief.known_milestones == 0 else None
-        self._stopwatch = Stopwatch(brief.known_seconds)
+        self._throughput_from = (0, 0.0) if assignment.known_milestones == 0 else None
+        self._stopwatch = Stopwatch(assignment.known_seconds)
         self._sent = time.monotonic()
 
     # -- where it stands -------------------------------------------------------------------------------
@@ -53,26 +55,26 @@ class Trial(Hyperparameters):
     @property
     def milestones(self) -> tuple[int, ...]:
         """Milestones in samples seen; the last is the budget."""
-        return self._brief.levels
+        return self._assignment.levels
 
     @property
     def next_milestone(self) -> int | None:
         """The next milestone in samples; None after the last."""
-        return self._course.next_milestone
+        return self._clock.next_milestone
 
     @property
     def samples_seen(self) -> int:
         """Samples seen as last reported, or those of the checkpoint that `latest_checkpoint` returned."""
-        return self._course.position
+        return self._clock.position
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Metrics that every milestone must report: those of the objective and its constraints."""
-        return self._brief.judged
+        return self._assignment.judged
 
     def reaches_milestone(self, samples_seen: int) -> bool:
         """Whether a report of so many samples reaches a milestone: evaluate and save a checkpoint before it."""
-        return self._course.reaches(samples_seen)
+        return self._clock.reaches(samples_seen)
 
     def should_stop(self) -> bool:
         """Whether the code should return now: the sweep has stopped the trial, it pauses, or it has diverged."""
@@ -123,7 +125,7 @@ class Trial(Hyperparameters):
             self._check_start(samples_seen)
             self._note_scores(samples_seen, scores, standard_errors)
             before = self.samples_seen
-            reached = self._course.advance(samples_seen)
+            reached = self._clock.advance(samples_seen)
             self._stopwatch.lap(self.samples_seen - before, evaluation_seconds, settle=bool(reached))
             self._tokens = self._tokens if tokens_seen is None else int(tokens_seen)
             self._note_signal(loss, total_loss, grad_norm, learning_rate, step)
@@ -145,7 +147,7 @@ class Trial(Hyperparameters):
             self._note_scores(self.samples_seen, scores, None)
             self._check_scores()
         print(f"Ends after {self.samples_seen:,} of {self.samples:,} samples: {reason}", flush=True)
-        self._send(self._course.finish())
+        self._send(self._clock.finish())
         self._stop = True
 
     def listen_only(self) -> None:
@@ -165,7 +167,7 @@ class Trial(Hyperparameters):
             EntrypointError: Always, with the code's name.
         """
         with self._telling_misuse():
-            raise EntrypointError(self._brief.where, field, value, rule, mend)
+            raise EntrypointError(self._assignment.where, field, value, rule, mend)
 
     def close(self) -> None:
         """Send what is not sent yet, and hang up; done for you when the process ends."""
@@ -178,7 +180,7 @@ class Trial(Hyperparameters):
 
     def checkpoint_dir(self) -> Path:
         """Return the trial's own folder for checkpoints and other files; it is there and outlasts the process."""
-        folder = Path(self._brief.checkpoints)
+        folder = Path(self._assignment.checkpoints)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -203,12 +205,12 @@ class Trial(Hyperparameters):
         Without checkpoints a trial that was paused or killed is trained again from its start, and what it reported
         before is passed over.
         """
-        brief = self._brief
-        found = usable(self.checkpoint_dir(), brief.levels, brief.known_milestones, brief.known_samples)
+        assignment = self._assignment
+        found = usable(self.checkpoint_dir(), assignment.levels, assignment.known_milestones, assignment.known_samples)
         if found is None:
             return None
-        self._course.start_at(found.samples_seen)
-        rows = [row for row in found.signals if row[1] > brief.known_samples]
+        self._clock.start_at(found.samples_seen)
+        rows = [row for row in found.signals if row[1] > assignment.known_samples]
         self._unsent, self._pending = list(rows), list(rows)
         self._stopwatch.elapsed_seconds = max(self._stopwatch.elapsed_seconds, found.elapsed_seconds)
         self._last_signal = max(self._last_signal, found.samples_seen)
@@ -231,10 +233,10 @@ class Trial(Hyperparameters):
 
     def _check_start(self, samples_seen: Any) -> None:
         """Raise where code begins anew a trial that was made to go on from another one's checkpoint."""
-        start = self._brief.goes_on_from
+        start = self._assignment.goes_on_from
         if start and self.samples_seen < start:
             raise EntrypointError(
-                self._brief.where, "samples_seen", samples_seen, f"this trial goes on from the checkpoint of another one at {start:,} samples",
+                self._assignment.where, "samples_seen", samples_seen, f"this trial goes on from the checkpoint of another one at {start:,} samples",
                 "begin from trial.latest_checkpoint()",
             )  # fmt: skip
 
@@ -243,7 +245,7 @@ class Trial(Hyperparameters):
         if missing is not None:
             given = ", ".join(self._scores) or "none"
             raise EntrypointError(
-                self._brief.where, "scores", None,
+                self._assignment.where, "scores", None,
                 f"the milestone at {self.samples_seen:,} samples was reported without '{missing}', by which the sweep judges "
                 f"(reported: {given})",
                 nearest(missing, self._scores) or "evaluate where trial.reaches_milestone(samples_seen) says so",
@@ -282,7 +284,7 @@ class Trial(Hyperparameters):
         try:
             return float(value)
         except (TypeError, ValueError):
-            raise EntrypointError(self._brief.where, name, value, "must be a number") from None
+            raise EntrypointError(self._assignment.where, name, value, "must be a number") from None
 
     def _send(self, reached: tuple[int, ...], now: bool = False) -> None:
         if not reached and not now and time.monotonic() - self._sent < SEND_EVERY_SECONDS:
@@ -312,9 +314,9 @@ class Trial(Hyperparameters):
 
 def current_trial() -> Trial | None:
     """Return the trial that this process trains; None outside of a sweep, where a script runs as it always did."""
-    brief = brief_of_environment()
-    if brief is None:
+    assignment = assignment_of_environment()
+    if assignment is None:
         return None
-    trial = Trial(brief)
+    trial = Trial(assignment)
     atexit.register(trial.close)
     return trial

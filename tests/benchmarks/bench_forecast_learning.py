@@ -29,7 +29,7 @@ from orchestrator.simulation.forecast.fitting import (
     common_metrics,
     left_out_models,
     mode_of,
-    sighting_at,
+    observation_at,
 )
 from orchestrator.simulation.recorded.files import read_recorded
 from orchestrator.simulation.recorded.repeat_noise import noise_of
@@ -76,7 +76,7 @@ def cohorts(sweep: RecordedSweep, metric: str, model: ForecastModel) -> Iterator
         trial.trial: sign * trial.final[metric] if trial.status == "completed" else math.inf for trial in sweep.trials
     }
     for index in range(len(sweep.levels) - 1):
-        seen = [sighting_at(trial, sweep.levels, index, metric, sign) for trial in sweep.trials]
+        seen = [observation_at(trial, sweep.levels, index, metric, sign) for trial in sweep.trials]
         known = [each for each in seen if each is not None]
         if len(known) >= SMALLEST_PANEL:
             levels, left = sweep.levels[: index + 1], len(known) / len(sweep.trials)

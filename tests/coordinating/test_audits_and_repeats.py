@@ -79,7 +79,7 @@ def test_search_is_the_same_with_and_without(
 ) -> None:
     how: dict[str, Any] = {"slots": slots, "duration": uneven(seed), "forecast": forecast, **(ODD if odd else {})}
     alone = SimulatedSweep(spec_with(), Storage(tmp_path_factory.mktemp("alone")), **how).run()
-    sweep = WatchedSweep(spec_with(audit, repeats), Storage(tmp_path_factory.mktemp("extras")), **how).run()
+    sweep = WatchedSweep(spec_with(audit, repeats), Storage(tmp_path_factory.mktemp("beside")), **how).run()
     assert search_records(sweep.storage)[: len(search_records(alone.storage))] == search_records(alone.storage)
     assert [each for each in sweep.arrivals if each in set(alone.arrivals)] == alone.arrivals, "to the second"
     check_books(sweep, sweep.storage)

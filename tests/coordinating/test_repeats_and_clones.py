@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.coordinating.audits_and_repeats import Extras, recipe_of, repeat_standing
+from orchestrator.coordinating.audits_and_repeats import AuditsAndRepeats, recipe_of, repeat_standing
 from orchestrator.decisions.final.repeats import RepeatRule, Standing
 from orchestrator.decisions.objective import Objective
 from orchestrator.records import Origin, Outcome, Role, TrialConfig
@@ -54,9 +54,9 @@ def test_clone_with_a_seed_before_the_rounds_helps_to_choose_and_is_no_repeat() 
 def test_clone_that_is_the_only_trial_of_its_recipe_is_a_candidate_and_is_repeated_with_other_seeds() -> None:
     best, clone = ended(1e-3, 0, 1.0), ended(3e-3, 1, 0.5, Role.CLONE)
     entries = [best, clone]
-    extras = Extras(OBJECTIVE, rule=RULE)
+    beside = AuditsAndRepeats(OBJECTIVE, rule=RULE)
     seeds: set[int] = set()
-    while made := extras.next_repeats({entry.trial_id: entry for entry in entries}):
+    while made := beside.next_repeats({entry.trial_id: entry for entry in entries}):
         for config, _ in made:
             repeat = ended(config.learning_rate, config.seed, 0.5 + 0.01 * config.seed, Role.REPEAT)
             assert repeat.trial_id not in {entry.trial_id for entry in entries}
@@ -79,9 +79,9 @@ def test_repeats_end_whatever_was_cloned(clones: list[tuple[float, int]], search
     for rate, seed in clones:
         clone = ended(rate, seed, rate * 1000 + 0.1 * seed, Role.CLONE)
         entries.setdefault(clone.trial_id, clone)
-    extras = Extras(OBJECTIVE, rule=RULE)
+    beside = AuditsAndRepeats(OBJECTIVE, rule=RULE)
     rounds = 0
-    while made := extras.next_repeats(entries):
+    while made := beside.next_repeats(entries):
         for config, _ in made:
             repeat = ended(config.learning_rate, config.seed, config.learning_rate * 1000, Role.REPEAT)
             assert repeat.trial_id not in entries

@@ -16,7 +16,7 @@ from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.forecast.cohort import ForecastBook, ForecastSystem
 from orchestrator.decisions.forecast.forecast import RULE, ForecastRule, credible_set, forecast, survey
 from orchestrator.decisions.forecast.model import SHIPPED_WEIGHTS, load_model
-from orchestrator.decisions.forecast.observation import Sighting
+from orchestrator.decisions.forecast.observation import Observation
 from orchestrator.decisions.objective import Constraint, Objective
 from orchestrator.decisions.trials import TrialFacts, TrialProgress
 from orchestrator.errors import SpecError
@@ -32,8 +32,8 @@ def chosen(values, deviation, miss, tolerance=0.0):
     return credible_set(np.array(values), np.full(len(values), deviation), miss, tolerance)
 
 
-def forecasts(sightings, levels=(32, 64), ends=None):
-    return forecast(survey(sightings, levels, 1024, MODEL), ForecastRule(), ends)
+def forecasts(observations, levels=(32, 64), ends=None):
+    return forecast(survey(observations, levels, 1024, MODEL), ForecastRule(), ends)
 
 
 @given(means, st.floats(0.01, 1.0), st.floats(0.01, 0.5))
@@ -67,9 +67,9 @@ def test_where_the_forecast_is_sure_one_goes_on_and_where_it_is_not_many():
 
 
 def test_forecast_does_not_depend_on_the_order_of_the_trials():
-    sightings = [Sighting(f"t{i}", "full", 1e-3 * (i + 1), 16, (3.0 + i, 2.0 + i), {}) for i in range(8)]
-    turned = forecasts(sightings[::-1])
-    assert forecasts(sightings) == turned
+    observations = [Observation(f"t{i}", "full", 1e-3 * (i + 1), 16, (3.0 + i, 2.0 + i), {}) for i in range(8)]
+    turned = forecasts(observations[::-1])
+    assert forecasts(observations) == turned
     first = turned["t0"]
     assert first.low < first.expected < first.high
     assert first.best_expected == min(each.expected for each in turned.values())
@@ -77,15 +77,15 @@ def test_forecast_does_not_depend_on_the_order_of_the_trials():
 
 @given(st.lists(st.floats(0.1, 9), min_size=4, max_size=12, unique=True), st.floats(0, 5))
 def test_bands_hold_the_expected_value_and_never_reach_below_0_where_no_objective_does(now, fall):
-    sightings = [Sighting(f"t{i}", "full", 1e-3, 16, (value + fall, value)) for i, value in enumerate(now)]
-    for each in forecasts(sightings).values():
+    observations = [Observation(f"t{i}", "full", 1e-3, 16, (value + fall, value)) for i, value in enumerate(now)]
+    for each in forecasts(observations).values():
         assert 0 <= each.low <= each.expected <= each.high
         assert each.high > each.low
 
 
 def test_a_faster_fall_is_expected_to_lead_farther():
     slow, fast = (
-        forecasts([Sighting(f"t{i}", "full", 1e-3, 16, (4.0 + i + fall, 4.0 + i)) for i in range(5)])
+        forecasts([Observation(f"t{i}", "full", 1e-3, 16, (4.0 + i + fall, 4.0 + i)) for i in range(5)])
         for fall in (0.1, 1.0)
     )  # fmt: skip
     assert fast["t0"].best_expected < slow["t0"].best_expected
@@ -106,7 +106,7 @@ def test_who_is_expected_to_end_best_improves_most(values, deviation):
     assert found.improvement[np.argmin(values)] >= found.improvement.max() - 0.12 * deviation
 
 
-SEEN = [Sighting(f"t{i}", "full", 1e-4 * 2**i, 16, (3.0 + i / 4, 2.0 + i / 4)) for i in range(8)]
+SEEN = [Observation(f"t{i}", "full", 1e-4 * 2**i, 16, (3.0 + i / 4, 2.0 + i / 4)) for i in range(8)]
 
 
 def test_completed_trials_say_where_the_others_will_land():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.decisions.forecast.observation import Sighting
+from orchestrator.decisions.forecast.observation import Observation
 from orchestrator.decisions.forecast.panel import (
     FEATURES,
     centre_and_unit,
@@ -20,15 +20,15 @@ from orchestrator.decisions.forecast.panel import (
 BUDGET = 1024
 
 
-def sighting(index, scores, *, rate=1e-3, batch=16, method="full", loss=2.0):
+def observation(index, scores, *, rate=1e-3, batch=16, method="full", loss=2.0):
     dynamics = {"loss_mean": loss, "grad_norm_mean": 1.0 + index, "noise_corrected_grad_norm": None}
-    return Sighting(f"t{index:03d}", method, rate, batch, tuple(scores), dynamics)
+    return Observation(f"t{index:03d}", method, rate, batch, tuple(scores), dynamics)
 
 
 def crowd(finals, earlier=None):
     earlier = earlier or [value + 1.0 for value in finals]
     return [
-        sighting(i, (before, now), rate=1e-4 * (i + 1), loss=now)
+        observation(i, (before, now), rate=1e-4 * (i + 1), loss=now)
         for i, (before, now) in enumerate(zip(earlier, finals, strict=True))
     ]
 
@@ -41,29 +41,29 @@ score_lists = st.lists(st.floats(-50, 50), min_size=3, max_size=30, unique_by=la
 def test_unit_and_offset_of_the_objective_do_not_matter(finals, scale, offset):
     plain = make_panel(crowd(finals), (32, 64), BUDGET)
     moved = [
-        sighting(i, (scale * (value + 1.0) + offset, scale * value + offset), rate=1e-4 * (i + 1), loss=value)
+        observation(i, (scale * (value + 1.0) + offset, scale * value + offset), rate=1e-4 * (i + 1), loss=value)
         for i, value in enumerate(finals)
     ]
     np.testing.assert_allclose(make_panel(moved, (32, 64), BUDGET).features, plain.features, atol=1e-5)
 
 
 def test_a_steeper_curve_is_expected_to_end_lower():
-    steep, flat = sighting(0, (5.0, 3.0)), sighting(1, (3.2, 3.0))
-    worse = [sighting(2 + k, (6.0 + k, 5.0 + k)) for k in range(3)]
+    steep, flat = observation(0, (5.0, 3.0)), observation(1, (3.2, 3.0))
+    worse = [observation(2 + k, (6.0 + k, 5.0 + k)) for k in range(3)]
     panel = make_panel([steep, flat, *worse], (32, 64), BUDGET)
     column = FEATURES.index("extrapolated")
     assert panel.features[0, column] < panel.features[1, column]
 
 
 def test_learning_rates_are_compared_within_their_method():
-    low = [sighting(i, (2.0, 1.0 + i), rate=1e-4 * (i + 1)) for i in range(3)]
-    high = [sighting(3 + i, (2.0, 1.0 + i), rate=1e-1 * (i + 1), method="lora") for i in range(3)]
+    low = [observation(i, (2.0, 1.0 + i), rate=1e-4 * (i + 1)) for i in range(3)]
+    high = [observation(3 + i, (2.0, 1.0 + i), rate=1e-1 * (i + 1), method="lora") for i in range(3)]
     rates = make_panel([*low, *high], (32, 64), BUDGET).features[:, FEATURES.index("learning_rate")]
     np.testing.assert_allclose(rates[:3], rates[3:])
 
 
 def test_first_milestone_has_no_slope_and_no_unrest():
-    panel = make_panel([sighting(i, (1.0 + i,)) for i in range(4)], (32,), BUDGET)
+    panel = make_panel([observation(i, (1.0 + i,)) for i in range(4)], (32,), BUDGET)
     assert panel.unrest is None
     assert not panel.features[:, FEATURES.index("progress")].any()
     assert panel.share == 32 / BUDGET
@@ -78,20 +78,20 @@ def test_unrest_is_nothing_where_the_picture_stays_and_grows_with_overtaking():
 
 def test_alignment_says_whether_the_objective_follows_the_training_loss():
     learned = make_panel(crowd([1.0, 2.0, 3.0, 4.0]), (32, 64), BUDGET)
-    kept = make_panel([sighting(i, (1.0, 1.0 + i), loss=9.0 - i) for i in range(4)], (32, 64), BUDGET)
+    kept = make_panel([observation(i, (1.0, 1.0 + i), loss=9.0 - i) for i in range(4)], (32, 64), BUDGET)
     assert learned.alignment == pytest.approx(1)
     assert kept.alignment == pytest.approx(-1)
 
 
 def test_pace_is_the_fall_of_the_leaders_per_doubling_and_never_a_rise():
-    falling = make_panel([sighting(i, (9.0 + i, 6.0 + i)) for i in range(4)], (32, 128), BUDGET)
+    falling = make_panel([observation(i, (9.0 + i, 6.0 + i)) for i in range(4)], (32, 128), BUDGET)
     assert falling.pace == pytest.approx(1.5)
     assert falling.lowest == 6.0
     assert falling.positive
-    rising = make_panel([sighting(i, (-1.0, -0.2 + 0.01 * i)) for i in range(4)], (32, 64), BUDGET)
+    rising = make_panel([observation(i, (-1.0, -0.2 + 0.01 * i)) for i in range(4)], (32, 64), BUDGET)
     assert rising.pace == 0
     assert not rising.positive
-    assert make_panel([sighting(i, (1.0 + i,)) for i in range(4)], (32,), BUDGET).pace is None
+    assert make_panel([observation(i, (1.0 + i,)) for i in range(4)], (32,), BUDGET).pace is None
 
 
 @given(score_lists)
@@ -104,7 +104,7 @@ def test_relative_puts_the_best_at_0_and_the_median_at_asinh_1(values):
 
 
 def test_equal_scores_make_no_difference():
-    panel = make_panel([sighting(i, (1.0, 1.0)) for i in range(5)], (32, 64), BUDGET)
+    panel = make_panel([observation(i, (1.0, 1.0)) for i in range(5)], (32, 64), BUDGET)
     assert np.isfinite(panel.features).all()
     assert not panel.features[:, FEATURES.index("extrapolated")].any()
 

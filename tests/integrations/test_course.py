@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import EntrypointError
-from orchestrator.integrations.milestone_clock import Course
+from orchestrator.integrations.milestone_clock import MilestoneClock
 
 LEVELS = (16, 32, 64)
 
@@ -26,7 +26,7 @@ def test_every_milestone_is_reached_once_in_order_step_by_step(
 ) -> None:
     levels, batch = course
     known = data.draw(st.integers(0, len(levels)))
-    walk = Course("code", levels, batch, known)
+    walk = MilestoneClock("code", levels, batch, known)
     reached: list[int] = []
     for step in range(1, -(-levels[-1] // batch) + 1):
         asked = walk.reaches(step * batch)
@@ -43,14 +43,14 @@ def test_going_on_from_a_checkpoint_reaches_the_milestones_that_are_left(
 ) -> None:
     levels, batch = course
     start = data.draw(st.integers(0, -(-levels[-1] // batch) - 1)) * batch
-    walk = Course("code", levels, batch, known=sum(level <= start for level in levels))
+    walk = MilestoneClock("code", levels, batch, known=sum(level <= start for level in levels))
     walk.start_at(start)
     reached = [index for seen in range(start + batch, levels[-1] + batch, batch) for index in walk.advance(seen)]
     assert reached == [index for index, level in enumerate(levels) if level > start]
 
 
 def test_samples_that_fall_are_refused() -> None:
-    walk = Course("code.py:train", LEVELS, 8)
+    walk = MilestoneClock("code.py:train", LEVELS, 8)
     walk.advance(24)
     with pytest.raises(
         EntrypointError, match=r"code.py:train: samples_seen = 8: the samples seen fell: 24 were reported"
@@ -60,24 +60,24 @@ def test_samples_that_fall_are_refused() -> None:
 
 def test_a_report_that_skips_a_milestone_is_refused_unless_one_step_is_that_large() -> None:
     with pytest.raises(EntrypointError, match=r"passes several milestones \(16, 32\), after 0 samples"):
-        Course("code", LEVELS, 8).advance(40)
-    assert Course("code", LEVELS, 40).advance(40) == (0, 1)
+        MilestoneClock("code", LEVELS, 8).advance(40)
+    assert MilestoneClock("code", LEVELS, 40).advance(40) == (0, 1)
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, "8", None])
 def test_samples_are_a_count(value: object) -> None:
     with pytest.raises(EntrypointError, match="samples_seen"):
-        Course("code", LEVELS, 8).advance(value)
+        MilestoneClock("code", LEVELS, 8).advance(value)
 
 
 def test_a_count_may_be_of_another_kind_of_integer_and_pass_the_budget() -> None:
-    walk = Course("code", LEVELS, 64)
+    walk = MilestoneClock("code", LEVELS, 64)
     assert walk.advance(np.int64(70)) == (0, 1, 2)
     assert walk.position == 64
 
 
 def test_an_end_on_purpose_reaches_all_that_is_left() -> None:
-    walk = Course("code", LEVELS, 8)
+    walk = MilestoneClock("code", LEVELS, 8)
     walk.advance(16)
     assert walk.finish() == (1, 2)
     assert walk.next_milestone is None

@@ -153,9 +153,9 @@ def test_there_is_no_trial_outside_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -
 def test_a_process_finds_its_trial_by_the_environment(
     tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.worlds.own_worlds import brief_for
+    from tests.worlds.own_worlds import assignment_for
 
-    brief_for(tmp_path).listening_at(worker.place).write(tmp_path / "trial.json")
+    assignment_for(tmp_path).listening_at(worker.place).write(tmp_path / "trial.json")
     monkeypatch.setenv("ORCHESTRATE_TRIAL", str(tmp_path / "trial.json"))
     trial = current_trial()
     assert trial is not None

@@ -34,7 +34,7 @@ def base() -> dict[str, Any]:
     }
 
 
-def brief(**changes: Any) -> dict[str, Any]:
+def assignment(**changes: Any) -> dict[str, Any]:
     from orchestrator.records import TrialConfig
 
     config = TrialConfig("lora", 4, 1e-3, 16, method_options={"r": 4})
@@ -80,7 +80,7 @@ def run(trial: Trial, make: Any) -> Any:
 def test_loss_gradient_norm_and_objective_reach_the_sweep(
     tmp_path: Path, worker: Worker, make: Any, judged: str
 ) -> None:
-    run(worker.trial(tmp_path, **brief(judged=(judged,))), make)
+    run(worker.trial(tmp_path, **assignment(judged=(judged,))), make)
     rows = [row for message in worker.messages for row in message["signals"]]
     assert [row[1] for row in rows] == [4, 8, 12, 16]
     assert all(math.isfinite(row[3]) and math.isfinite(row[5]) for row in rows)
@@ -90,11 +90,11 @@ def test_loss_gradient_norm_and_objective_reach_the_sweep(
 
 
 def test_a_paused_and_resumed_trial_has_the_losses_of_an_uninterrupted_one(tmp_path: Path, worker: Worker) -> None:
-    run(worker.trial(tmp_path / "whole", **brief()), sft)
+    run(worker.trial(tmp_path / "whole", **assignment()), sft)
     first, second = Worker(stop=lambda message: bool(message["milestone"])), Worker()
-    trainer = run(first.trial(tmp_path / "parts", **brief()), sft)
+    trainer = run(first.trial(tmp_path / "parts", **assignment()), sft)
     assert trainer.state.global_step == 2
-    run(second.trial(tmp_path / "parts", **brief(known_milestones=1, known_samples=8)), sft)
+    run(second.trial(tmp_path / "parts", **assignment(known_milestones=1, known_samples=8)), sft)
     assert first.signals + second.signals == worker.signals
     tokens = [row[2] for message in worker.messages for row in message["signals"]]
     assert tokens == sorted(set(tokens))

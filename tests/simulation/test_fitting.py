@@ -16,7 +16,7 @@ from orchestrator.simulation.forecast.fitting import (
     left_out_models,
     lessons,
     mode_of,
-    sighting_at,
+    observation_at,
 )
 from orchestrator.simulation.recorded.files import write_recorded
 from orchestrator.simulation.replay_files import fit_forecast_files
@@ -45,7 +45,7 @@ def test_lessons_hold_whole_cohorts_and_their_better_parts(sweeps):
 def test_a_sighting_knows_nothing_of_the_future(sweeps):
     sweep = sweeps[0]
     trial = next(trial for trial in sweep.trials if trial.status == "completed")
-    seen = sighting_at(trial, sweep.levels, 1, "eval/loss", 1.0)
+    seen = observation_at(trial, sweep.levels, 1, "eval/loss", 1.0)
     assert seen is not None
     assert len(seen.scores) == 2
     assert seen.dynamics["samples_seen"] == trial.samples_at(sweep.levels[1]) < trial.samples
@@ -59,7 +59,7 @@ def test_forecasts_of_sweeps_left_out_rank_the_finals_better_than_the_early_scor
         for lesson in lessons(sweep, "eval/loss"):
             if len(lesson.targets) < 15 or lesson.panel.share > 0.3:
                 continue
-            early = {t.trial: sighting_at(t, sweep.levels, 0, "eval/loss", 1.0) for t in sweep.trials}
+            early = {t.trial: observation_at(t, sweep.levels, 0, "eval/loss", 1.0) for t in sweep.trials}
             scores = np.array([early[trial_id].scores[-1] for trial_id in lesson.panel.trial_ids])
             forecast = models[sweep.name].mean(lesson.panel)
             gains.append(rank_correlation(forecast, lesson.targets) - rank_correlation(scores, lesson.targets))

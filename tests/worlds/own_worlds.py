@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.integrations import Trial
-from orchestrator.integrations.assignment import TrialBrief
+from orchestrator.integrations.assignment import TrialAssignment
 from orchestrator.integrations.wire import decode, encode
 from orchestrator.records import TrialConfig
 from orchestrator.settings.trial_setup import EntrypointSettings
@@ -19,15 +19,15 @@ from orchestrator.settings.trial_setup import EntrypointSettings
 LEVELS = (16, 32, 64)
 
 
-def brief_for(root: Path, **changes: Any) -> TrialBrief:
-    """Return the brief of a small trial: 64 samples in batches of 8, milestones at 16, 32 and 64."""
+def assignment_for(root: Path, **changes: Any) -> TrialAssignment:
+    """Return the assignment of a small trial: 64 samples in batches of 8, milestones at 16, 32 and 64."""
     values: dict[str, Any] = {
         "trial_id": "abc", "name": "lr0.1 ebs8 s0", "sweep": "small", "levels": LEVELS, "judged": ("eval/loss",),
         "config": TrialConfig("own", 8, 0.1, 64, method_options={"width": 3}), "known_milestones": 0, "known_samples": 0,
         "known_seconds": 0.0, "checkpoints": str(root / "own"), "socket": "", "log": str(root / "output.log"),
         "entrypoint": EntrypointSettings("script.py:train", folder=str(root)),
     }  # fmt: skip
-    return TrialBrief(**{**values, **changes})
+    return TrialAssignment(**{**values, **changes})
 
 
 class Worker:
@@ -59,7 +59,7 @@ class Worker:
 
     def trial(self, root: Path, **changes: Any) -> Trial:
         """Return a trial that reports here."""
-        return Trial(brief_for(root, **changes).listening_at(self.place))
+        return Trial(assignment_for(root, **changes).listening_at(self.place))
 
     def close(self) -> None:
         """Hang up."""

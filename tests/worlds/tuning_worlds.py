@@ -21,7 +21,7 @@ from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.forecast.forecast import ForecastRule
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.rungs.rung import RungRule
-from orchestrator.history.after_search import make_extras
+from orchestrator.history.after_search import make_audits_and_repeats
 from orchestrator.records import Action, Decision, Milestone, Outcome, TrainingSignal, TrialConfig, TrialState
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec
@@ -161,7 +161,7 @@ class SimulatedSweep:
             trial_info=lambda trial_id, name, config: TrialInfo.of(trial_id, config),
             known_upfront=spec.searcher.kind not in LEARNING,
             deadline=deadline,
-            extras=make_extras(spec),
+            beside=make_audits_and_repeats(spec),
         )
 
     def run(self, until: Callable[[], bool] = lambda: False) -> SimulatedSweep:

@@ -9,7 +9,7 @@ from orchestrator.api.run.inputs import datasets_of
 from orchestrator.api.run.session_start import SessionStart
 from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.coordinating.searchers.searcher import make_source
-from orchestrator.history.after_search import make_extras
+from orchestrator.history.after_search import make_audits_and_repeats
 from orchestrator.records import TrialConfig
 from orchestrator.spec.methods.catalogue import METHODS, resolve_options
 from orchestrator.spec.sweep import SweepSpec
@@ -43,7 +43,7 @@ def make_coordinator(start: SessionStart, journal: Journal, tracker: Tracker, sl
         ),
         known_upfront=spec.searcher.kind not in LEARNING_SEARCHERS,
         deadline=None if minutes is None else start.started + 60 * minutes,
-        extras=make_extras(spec),
+        beside=make_audits_and_repeats(spec),
     )
 
 

@@ -31,7 +31,7 @@ from orchestrator.spec.trial.identity import trial_fingerprint
 MAX_REPEATED_POINTS = 200
 
 
-class ConfigSource(Protocol):
+class Searcher(Protocol):
     """Proposes configurations and hears how they do.
 
     Contract: `propose` returns a new configuration, none that it proposed or was told of before, or None when
@@ -82,7 +82,7 @@ class ListSource:
 class SpaceSource:
     """A learning source that hears of its own search space only: an extended sweep may have trials of another one."""
 
-    def __init__(self, source: ConfigSource, space: SearchSpace) -> None:
+    def __init__(self, source: Searcher, space: SearchSpace) -> None:
         self._source, self._space = source, space
 
     def propose(self) -> TrialConfig | None:
@@ -97,7 +97,7 @@ class SpaceSource:
             self._source.tell(config, outcome, level, scores)
 
 
-def make_source(spec: SweepSpec, samples: int, trials: int) -> ConfigSource:
+def make_source(spec: SweepSpec, samples: int, trials: int) -> Searcher:
     """Return the source that a sweep's ``searcher`` names, already limited to what the space holds."""
     kind, space = spec.searcher.kind, spec.search_space
     if kind == "grid":

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import takewhile
 
 from orchestrator.decisions.forecast.forecast import RULE, Forecast, ForecastRule, Survey, forecast, survey
-from orchestrator.decisions.forecast.observation import Sighting
+from orchestrator.decisions.forecast.observation import Observation
 from orchestrator.decisions.objective import Key, is_judgeable
 from orchestrator.decisions.rungs.cohort import RungSystem, Verdict
 from orchestrator.decisions.rungs.rung import Entry
@@ -70,18 +70,20 @@ class ForecastBook:
     def _survey(self, rung: int) -> Survey | None:
         if rung not in self._surveys:
             seen = self._seen.get(rung, {})
-            sightings = [self._sighting(trial_id, rung) for trial_id in sorted(seen) if is_judgeable(seen[trial_id][1])]
-            began = max(len(self._seen.get(0, {})), len(sightings))
+            observations = [
+                self._observation(trial_id, rung) for trial_id in sorted(seen) if is_judgeable(seen[trial_id][1])
+            ]
+            began = max(len(self._seen.get(0, {})), len(observations))
             self._surveys[rung] = survey(
-                self._penalised(sightings, rung), self._levels[: rung + 1], self._budget, self._rule.model,
-                len(sightings) / began, self._rule.epochs,
-            ) if sightings else None  # fmt: skip
+                self._penalised(observations, rung), self._levels[: rung + 1], self._budget, self._rule.model,
+                len(observations) / began, self._rule.epochs,
+            ) if observations else None  # fmt: skip
         return self._surveys[rung]
 
-    def _sighting(self, trial_id: str, rung: int) -> Sighting:
+    def _observation(self, trial_id: str, rung: int) -> Observation:
         facts, _, dynamics = self._seen[rung][trial_id]
         course = self._course(trial_id, rung)
-        return Sighting(trial_id, facts.method, facts.learning_rate, facts.effective_batch_size, course, dynamics)
+        return Observation(trial_id, facts.method, facts.learning_rate, facts.effective_batch_size, course, dynamics)
 
     def _course(self, trial_id: str, rung: int) -> tuple[float, ...]:
         """Objectives at the rungs up to this one; where a value is not finite (or was not seen) the next one stands for it."""
@@ -92,17 +94,17 @@ class ForecastBook:
             values.append(value if math.isfinite(value) else values[-1])
         return tuple(reversed(values))
 
-    def _penalised(self, sightings: list[Sighting], rung: int) -> list[Sighting]:
+    def _penalised(self, observations: list[Observation], rung: int) -> list[Observation]:
         """Push trials that break a constraint behind all that keep them, by how much they break it."""
-        violations = {each.trial_id: self._seen[rung][each.trial_id][1][0] for each in sightings}
+        violations = {each.trial_id: self._seen[rung][each.trial_id][1][0] for each in observations}
         if not any(violations.values()):
-            return sightings
-        scores = [each.scores[-1] for each in sightings]
+            return observations
+        scores = [each.scores[-1] for each in observations]
         lowest, width = min(scores), max(max(scores) - min(scores), 1e-6)
         penalties = {trial_id: lowest + width * (2.0 + min(by, 10.0)) for trial_id, by in violations.items() if by}
         return [
             replace(each, scores=(penalties[each.trial_id],) * len(each.scores)) if each.trial_id in penalties else each
-            for each in sightings
+            for each in observations
         ]
 
 

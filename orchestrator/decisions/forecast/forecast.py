@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from orchestrator.decisions.forecast.landing import corrected, learned_landing
 from orchestrator.decisions.forecast.model import SHIPPED_WEIGHTS, ForecastModel, load_model
-from orchestrator.decisions.forecast.observation import Sighting
+from orchestrator.decisions.forecast.observation import Observation
 from orchestrator.decisions.forecast.panel import UNKNOWN_EPOCHS, Array, Panel, make_panel
 
 RULE = "forecast"
@@ -91,13 +91,13 @@ class Survey:
     """A cohort at one milestone and what its trials' pasts alone say.
 
     Args:
-        sightings: The trials, by id.
+        observations: The trials, by id.
         panel: They as numbers.
         mean: Expected final objectives on the panel's scale, shape [trials].
         deviation: Standard deviation of each.
     """
 
-    sightings: tuple[Sighting, ...]
+    observations: tuple[Observation, ...]
     panel: Panel
     mean: Array
     deviation: float
@@ -119,7 +119,7 @@ class CredibleSet:
 
 
 def survey(
-    sightings: Iterable[Sighting],
+    observations: Iterable[Observation],
     levels: Sequence[int],
     budget: int,
     model: ForecastModel,
@@ -129,14 +129,14 @@ def survey(
     """Return what the trials' pasts say; in whatever order they come.
 
     Args:
-        sightings: At least one trial, each with a finite score at every level.
+        observations: At least one trial, each with a finite score at every level.
         levels: Samples seen at the milestones so far, the last is now.
         budget: Samples of a whole trial.
         model: Weights.
         survivors: Share of the cohort's trials that these are; the others were stopped before.
         epochs: How often a whole trial sees each training row.
     """
-    ordered = tuple(sorted(sightings, key=lambda sighting: sighting.trial_id))
+    ordered = tuple(sorted(observations, key=lambda observation: observation.trial_id))
     panel = make_panel(ordered, levels, budget, survivors, epochs)
     return Survey(ordered, panel, *model.mean_and_deviation(panel))
 
@@ -157,7 +157,7 @@ def forecast(seen: Survey, rule: ForecastRule, ends: Mapping[str, float] | None 
     completed = np.array([row for row, name in enumerate(panel.trial_ids) if name in ended], dtype=np.int64)
     final = np.array([ended[panel.trial_ids[row]] for row in completed])
     landing = learned_landing(guess, seen.mean[completed], seen.deviation, final)
-    mean = corrected(seen.sightings, seen.mean, seen.deviation, completed, landing.scale(final))
+    mean = corrected(seen.observations, seen.mean, seen.deviation, completed, landing.scale(final))
     deviation = np.full(len(mean), seen.deviation)
     deviation[completed] = 0.0
     found = credible_set(mean, deviation, rule.miss, float(np.arcsinh(rule.tolerance / landing.unit)))

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.decisions.forecast.neighbours import closeness
-from orchestrator.decisions.forecast.observation import Sighting
+from orchestrator.decisions.forecast.observation import Observation
 
 Array = npt.NDArray[np.float64]
 
@@ -113,12 +113,12 @@ def _costs(guess: Landing, shifts: Array, growths: Array, expected: Array, devia
 
 
 def corrected(
-    sightings: Sequence[Sighting], mean: Array, deviation: float, completed: npt.NDArray[np.int64], reached: Array
+    observations: Sequence[Observation], mean: Array, deviation: float, completed: npt.NDArray[np.int64], reached: Array
 ) -> Array:
     """Return forecasts on the scale once completed trials have told where they and their neighbours were wrong.
 
     Args:
-        sightings: The trials.
+        observations: The trials.
         mean: Forecasts of all, shape [trials].
         deviation: Their standard deviation.
         completed: Rows of the completed trials, shape [completed].
@@ -127,7 +127,7 @@ def corrected(
     if not len(completed):
         return mean
     wrong = np.clip(reached - mean[completed], -2 * deviation, 2 * deviation)
-    weights = closeness(sightings, completed)
+    weights = closeness(observations, completed)
     result: Array = mean + (weights @ wrong) / (weights.sum(axis=1) + HABIT)
     result[completed] = reached
     return result

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.decisions.forecast.observation import Sighting
+from orchestrator.decisions.forecast.observation import Observation
 
 Array = npt.NDArray[np.float64]
 
@@ -29,18 +29,18 @@ ROWS_AT_ONCE = 512
 """Bounds the memory of the weights in a sweep of many thousand trials."""
 
 
-def neighbourhood(sightings: Sequence[Sighting], values: Array) -> list[Array]:
+def neighbourhood(observations: Sequence[Observation], values: Array) -> list[Array]:
     """Return what stands beside every trial, five columns of shape [trials].
 
     They are the neighbours' mean value, how far it lies above the trial's own, the best value of the trial's method,
     and the steps in learning rate from that best trial and in batch size from the best of all.
 
     Args:
-        sightings: The trials.
+        observations: The trials.
         values: Extrapolated objectives on the panel's scale, shape [trials]; less is better.
     """
-    rates, batches = _places(sightings)
-    _, methods = np.unique([each.method for each in sightings], return_inverse=True)
+    rates, batches = _places(observations)
+    _, methods = np.unique([each.method for each in observations], return_inverse=True)
     mean, best, rate_from_best = values.copy(), values.copy(), np.zeros(len(values))
     for method in range(int(methods.max()) + 1):
         rows = np.flatnonzero(methods == method)
@@ -51,24 +51,24 @@ def neighbourhood(sightings: Sequence[Sighting], values: Array) -> list[Array]:
     return [mean, mean - values, best, rate_from_best, batch_from_best]
 
 
-def closeness(sightings: Sequence[Sighting], others: npt.NDArray[np.int64]) -> Array:
+def closeness(observations: Sequence[Observation], others: npt.NDArray[np.int64]) -> Array:
     """Return how close every trial's recipe is to that of some others: 1 for the same recipe, shape [trials, others].
 
     Args:
-        sightings: The trials.
+        observations: The trials.
         others: Rows of the others.
     """
-    rates, batches = _places(sightings)
-    methods = np.array([each.method for each in sightings])
+    rates, batches = _places(observations)
+    methods = np.array([each.method for each in observations])
     apart = (rates[:, None] - rates[others]) ** 2 + (batches[:, None] - batches[others]) ** 2
     apart += OTHER_METHOD * (methods[:, None] != methods[others])
     result: Array = np.exp(-0.5 * apart)
     return result
 
 
-def _places(sightings: Sequence[Sighting]) -> tuple[Array, Array]:
-    rates = np.log([each.learning_rate for each in sightings]) / RATE_STEP
-    return rates, np.log([float(each.effective_batch_size) for each in sightings]) / BATCH_STEP
+def _places(observations: Sequence[Observation]) -> tuple[Array, Array]:
+    rates = np.log([each.learning_rate for each in observations]) / RATE_STEP
+    return rates, np.log([float(each.effective_batch_size) for each in observations]) / BATCH_STEP
 
 
 def _means(rates: Array, batches: Array, values: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Observation:
     """One trial at one milestone.
 
     Args:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from orchestrator.decisions.forecast.neighbours import neighbourhood
-from orchestrator.decisions.forecast.observation import Sighting
+from orchestrator.decisions.forecast.observation import Observation
 
 Array = npt.NDArray[np.float64]
 
@@ -115,7 +115,7 @@ def normal_scores(values: Array) -> Array:
 
 
 def make_panel(
-    sightings: Sequence[Sighting],
+    observations: Sequence[Observation],
     levels: Sequence[int],
     budget: int,
     survivors: float = 1.0,
@@ -124,63 +124,64 @@ def make_panel(
     """Return the features of trials seen at one milestone; their objectives must be finite.
 
     Args:
-        sightings: At least one; all have a score at every level.
+        observations: At least one; all have a score at every level.
         levels: Samples seen at the milestones so far, the last is now.
         budget: Samples of a whole trial.
         survivors: Share of the cohort's trials that these are.
         epochs: How often a whole trial sees each training row.
     """
-    scores = np.array([sighting.scores[-1] for sighting in sightings])
+    scores = np.array([observation.scores[-1] for observation in observations])
     unit = centre_and_unit(scores)[1]
-    slope = np.clip(_slopes(sightings, levels), -STEEPEST * unit, STEEPEST * unit)
+    slope = np.clip(_slopes(observations, levels), -STEEPEST * unit, STEEPEST * unit)
     left = math.log2(max(1.0, budget / levels[-1]))
     carried, strongly = (scores + share * left * slope for share in (EXTRAPOLATION, STRONG_EXTRAPOLATION))
     best, carried_unit = centre_and_unit(carried)
     extrapolated = relative(carried, best, carried_unit)
-    train_loss = _dynamic(sightings, "loss_mean")
+    train_loss = _dynamic(observations, "loss_mean")
     rate = _within(
-        np.log([sighting.learning_rate for sighting in sightings]), [sighting.method for sighting in sightings]
+        np.log([observation.learning_rate for observation in observations]),
+        [observation.method for observation in observations],
     )
     columns = [
         extrapolated,
         relative(strongly, *centre_and_unit(strongly)) - extrapolated,
         rate,
         rate**2 - 1.0,
-        normal_scores(np.array([float(sighting.effective_batch_size) for sighting in sightings])),
-        normal_scores(_dynamic(sightings, "grad_norm_mean")),
-        normal_scores(_dynamic(sightings, "noise_corrected_grad_norm")),
+        normal_scores(np.array([float(observation.effective_batch_size) for observation in observations])),
+        normal_scores(_dynamic(observations, "grad_norm_mean")),
+        normal_scores(_dynamic(observations, "noise_corrected_grad_norm")),
         normal_scores(train_loss),
         normal_scores(np.round(slope / unit, ROUNDED_DIGITS)),
     ]
-    columns += neighbourhood(sightings, extrapolated)
+    columns += neighbourhood(observations, extrapolated)
     return Panel(
-        tuple(sighting.trial_id for sighting in sightings), np.column_stack(columns), best, carried_unit,
-        float(scores.min()), _pace(sightings, scores, levels), bool(scores.min() > 0), _unrest(sightings, scores),
+        tuple(observation.trial_id for observation in observations), np.column_stack(columns), best, carried_unit,
+        float(scores.min()), _pace(observations, scores, levels), bool(scores.min() > 0), _unrest(observations, scores),
         rank_correlation(scores, train_loss), min(1.0, levels[-1] / budget), survivors, epochs,
     )  # fmt: skip
 
 
-def _slopes(sightings: Sequence[Sighting], levels: Sequence[int]) -> Array:
+def _slopes(observations: Sequence[Observation], levels: Sequence[int]) -> Array:
     """Change of the objective per doubling of the samples since the last milestone; 0 at the first."""
     if len(levels) < 2:
-        return np.zeros(len(sightings))
+        return np.zeros(len(observations))
     doublings = math.log2(levels[-1] / levels[-2])
-    return np.array([(sighting.scores[-1] - sighting.scores[-2]) / doublings for sighting in sightings])
+    return np.array([(observation.scores[-1] - observation.scores[-2]) / doublings for observation in observations])
 
 
-def _pace(sightings: Sequence[Sighting], scores: Array, levels: Sequence[int]) -> float | None:
+def _pace(observations: Sequence[Observation], scores: Array, levels: Sequence[int]) -> float | None:
     if len(levels) < 2:
         return None
-    before = np.array([sighting.scores[-2] for sighting in sightings])
+    before = np.array([observation.scores[-2] for observation in observations])
     leaders = max(3, len(scores) // 4)
     fall = np.sort(before)[:leaders].mean() - np.sort(scores)[:leaders].mean()
     return max(0.0, float(fall)) / math.log2(levels[-1] / levels[-2])
 
 
-def _unrest(sightings: Sequence[Sighting], scores: Array) -> float | None:
-    if len(sightings[0].scores) < 2:
+def _unrest(observations: Sequence[Observation], scores: Array) -> float | None:
+    if len(observations[0].scores) < 2:
         return None
-    before = np.array([sighting.scores[-2] for sighting in sightings])
+    before = np.array([observation.scores[-2] for observation in observations])
     better = np.argsort(scores, kind="stable")[: max(3, len(scores) // 2)]
     moved = relative(before, *centre_and_unit(before)) - relative(scores, *centre_and_unit(scores))
     return float(np.sqrt(np.mean(moved[better] ** 2)))
@@ -214,6 +215,6 @@ def _within(values: Array, groups: Sequence[str]) -> Array:
     return result
 
 
-def _dynamic(sightings: Sequence[Sighting], name: str) -> Array:
-    values = [sighting.dynamics.get(name) for sighting in sightings]
+def _dynamic(observations: Sequence[Observation], name: str) -> Array:
+    values = [observation.dynamics.get(name) for observation in observations]
     return np.array([math.nan if value is None else float(value) for value in values])

@@ -31,7 +31,7 @@ from orchestrator.decisions.forecast.model import (
     spread_columns,
     stage,
 )
-from orchestrator.decisions.forecast.observation import Sighting
+from orchestrator.decisions.forecast.observation import Observation
 from orchestrator.decisions.forecast.panel import (
     Array,
     Panel,
@@ -93,7 +93,9 @@ def common_metrics(sweep: RecordedSweep) -> list[str]:
     return sorted(set.intersection(*sets)) if sets else []
 
 
-def sighting_at(trial: RecordedTrial, levels: Sequence[int], index: int, metric: str, sign: float) -> Sighting | None:
+def observation_at(
+    trial: RecordedTrial, levels: Sequence[int], index: int, metric: str, sign: float
+) -> Observation | None:
     """Return what the engine would see of a recorded trial at a milestone; None when it has no finite score there."""
     seen = trial.samples_at(levels[index])
     scores = [trial.scores_at(trial.samples_at(level)).get(metric, math.nan) for level in levels[: index + 1]]
@@ -101,7 +103,7 @@ def sighting_at(trial: RecordedTrial, levels: Sequence[int], index: int, metric:
         return None
     window = min(later - earlier for earlier, later in zip((0, *levels), levels, strict=False))
     facts = trial.facts
-    return Sighting(
+    return Observation(
         facts.trial_id, facts.method, facts.learning_rate, facts.effective_batch_size,
         tuple(sign * score for score in scores), extract(trial.signals_between(0, seen), seen, window).as_dict(),
     )  # fmt: skip
@@ -127,7 +129,7 @@ def lessons(sweep: RecordedSweep, metric: str, mode: str = "min") -> Iterator[Le
     """Yield the panels of one recorded sweep and one metric."""
     sign = 1.0 if mode == "min" else -1.0
     for index in range(len(sweep.levels) - 1):
-        seen = [(sighting_at(trial, sweep.levels, index, metric, sign), trial) for trial in sweep.trials]
+        seen = [(observation_at(trial, sweep.levels, index, metric, sign), trial) for trial in sweep.trials]
         known = sorted(((s, t) for s, t in seen if s is not None), key=lambda pair: pair[0].scores[-1])
         for subset in SUBSETS:
             part = known[: max(SMALLEST_PANEL, math.ceil(subset * len(known)))]
@@ -139,12 +141,12 @@ def lessons(sweep: RecordedSweep, metric: str, mode: str = "min") -> Iterator[Le
 def _lesson(
     sweep: RecordedSweep,
     metric: str,
-    part: Sequence[tuple[Sighting, RecordedTrial]],
+    part: Sequence[tuple[Observation, RecordedTrial]],
     sign: float,
     levels: Sequence[int],
     survivors: float,
 ) -> Iterator[Lesson]:
-    panel = make_panel([sighting for sighting, _ in part], levels, sweep.levels[-1], survivors, sweep.epochs)
+    panel = make_panel([observation for observation, _ in part], levels, sweep.levels[-1], survivors, sweep.epochs)
     finals = np.array([_final(trial, metric, sign) for _, trial in part])
     finite = finals[np.isfinite(finals)]
     if len(finite) < SMALLEST_PANEL - 1:

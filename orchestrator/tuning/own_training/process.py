@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from orchestrator.integrations.assignment import TrialBrief
+from orchestrator.integrations.assignment import TrialAssignment
 from orchestrator.integrations.wire import Message, decode, encode
 from orchestrator.tuning.own_training.start import new_room, start
 
@@ -29,12 +29,12 @@ class TrialProcess:
     """Starts the code of one trial, hears its messages, and ends it.
 
     Args:
-        brief: The trial; its socket is made here.
+        assignment: The trial; its socket is made here.
         threads: Threads that the code may use.
     """
 
-    def __init__(self, brief: TrialBrief, threads: int) -> None:
-        self.log = Path(brief.log)
+    def __init__(self, assignment: TrialAssignment, threads: int) -> None:
+        self.log = Path(assignment.log)
         self._room = new_room()
         self._selector = selectors.DefaultSelector()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -44,8 +44,8 @@ class TrialProcess:
         self._heard: deque[tuple[Message, IO[Any]]] = deque()
         self._asking: IO[Any] | None = None
         file = self._room / "trial.json"
-        brief.listening_at(self._room / "line").write(file)
-        self._process = start(brief.entrypoint, file, self.log, threads)
+        assignment.listening_at(self._room / "line").write(file)
+        self._process = start(assignment.entrypoint, file, self.log, threads)
 
     @property
     def alive(self) -> bool:

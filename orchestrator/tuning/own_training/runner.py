@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import EntrypointError, EntrypointFailure
-from orchestrator.integrations.assignment import TrialBrief
+from orchestrator.integrations.assignment import TrialAssignment
 from orchestrator.integrations.checkpoints import Sealed, sealed, usable
 from orchestrator.integrations.wire import Message
 from orchestrator.records import Decision, Milestone, TrainingSignal, TrialState
@@ -91,14 +91,14 @@ class OwnTrialRunner(MilestoneRunner):
         known = 0.0 if taken is None else taken.elapsed_seconds
         self._seconds = max((m.signals[-1].elapsed_seconds for m in reported if m.signals), default=known)
         folder = self._task.folder
-        brief = TrialBrief(
+        assignment = TrialAssignment(
             trial_id=self._trial_id, name=trial_name(self._config, self._task.varied), sweep=folder.name,
             config=self._config, levels=self._levels, judged=self._task.judged, known_milestones=self._next,
             known_samples=reported[-1].samples_seen if reported else 0, known_seconds=self._seconds,
             checkpoints=str(self._checkpoints), socket="", log=str(folder.trial(self._trial_id) / "output.log"),
             entrypoint=self._entrypoint, goes_on_from=0 if taken is None else taken.samples_seen,
         )  # fmt: skip
-        return TrialProcess(brief, self._task.threads)
+        return TrialProcess(assignment, self._task.threads)
 
     def _taken(self) -> Sealed | None:
         """Return the other trial's checkpoint that this one goes on from."""

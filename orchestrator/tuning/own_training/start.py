@@ -1,4 +1,4 @@
-"""Starting the process of a trial: forked from this worker's nursery where there is one, else anew."""
+"""Starting the process of a trial: forked from this worker's fork server where there is one, else anew."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orchestrator.settings.trial_setup import EntrypointSettings
 
 _MODULE = "orchestrator.integrations.launch"
 LOST = -9
-"""Exit code of a process whose nursery is gone: as if it had been killed."""
+"""Exit code of a process whose fork server is gone: as if it had been killed."""
 
 
 class Started(Protocol):
@@ -38,10 +38,10 @@ class Started(Protocol):
 class Spawned:
     """A process of its own from the start."""
 
-    def __init__(self, brief: Path, log: Path, threads: int) -> None:
+    def __init__(self, assignment: Path, log: Path, threads: int) -> None:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", _MODULE, "train", str(brief)], stdin=subprocess.PIPE, stdout=output,
+                [sys.executable, "-m", _MODULE, "train", str(assignment)], stdin=subprocess.PIPE, stdout=output,
                 stderr=subprocess.STDOUT, env=_environment(threads), start_new_session=True,
             )  # fmt: skip
         self.pid = self._process.pid
@@ -58,20 +58,20 @@ class Spawned:
 
 
 class Forked:
-    """A process forked from a nursery, which tells how it ended."""
+    """A process forked from a fork server, which tells how it ended."""
 
-    def __init__(self, nursery: Nursery, pid: int) -> None:
-        self._nursery, self.pid = nursery, pid
+    def __init__(self, fork_server: ForkServer, pid: int) -> None:
+        self._fork_server, self.pid = fork_server, pid
 
     def poll(self) -> int | None:
         """Return how it ended; None while it runs."""
-        return self._nursery.exit_code(self.pid)
+        return self._fork_server.exit_code(self.pid)
 
     def release(self) -> None:
-        """The lifeline is the nursery's and stays."""
+        """The lifeline is the fork server's and stays."""
 
 
-class Nursery:
+class ForkServer:
     """This worker's end of `orchestrator.integrations.fork_server`.
 
     Args:
@@ -93,10 +93,10 @@ class Nursery:
         self._exits: dict[int, int] = {}
         self._answers: list[dict[str, Any]] = []
 
-    def fork(self, brief: Path) -> Forked | None:
-        """Return the process of a trial; None where the nursery is gone or must not fork."""
+    def fork(self, assignment: Path) -> Forked | None:
+        """Return the process of a trial; None where the fork server is gone or must not fork."""
         try:
-            self._asks.write(f"{brief}\n".encode())
+            self._asks.write(f"{assignment}\n".encode())
             self._asks.flush()
         except OSError:
             return None
@@ -112,7 +112,7 @@ class Nursery:
         return self._exits.get(pid, None if alive else LOST)
 
     def close(self) -> None:
-        """End the nursery and what it started."""
+        """End the fork server and what it started."""
         with suppress(OSError):
             self._asks.close()
         self._process.wait()
@@ -138,23 +138,23 @@ class Nursery:
         return True
 
 
-_NURSERIES: dict[tuple[str, str, int], Nursery] = {}
-"""The nursery of this worker, by entrypoint, folder and threads; another sweep's is ended."""
+_NURSERIES: dict[tuple[str, str, int], ForkServer] = {}
+"""The fork server of this worker, by entrypoint, folder and threads; another sweep's is ended."""
 
 
-def start(entrypoint: EntrypointSettings, brief: Path, log: Path, threads: int) -> Started:
+def start(entrypoint: EntrypointSettings, assignment: Path, log: Path, threads: int) -> Started:
     """Start the process of a trial.
 
     Args:
         entrypoint: The user's code.
-        brief: File of the trial's brief.
+        assignment: File of the trial's assignment.
         log: Takes what the process prints.
         threads: Threads that it may use.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    nursery = _nursery(entrypoint, threads)
-    forked = None if nursery is None else nursery.fork(brief)
-    return Spawned(brief, log, threads) if forked is None else forked
+    fork_server = _fork_server(entrypoint, threads)
+    forked = None if fork_server is None else fork_server.fork(assignment)
+    return Spawned(assignment, log, threads) if forked is None else forked
 
 
 def libraries_of(entrypoint: EntrypointSettings) -> tuple[str, ...]:
@@ -163,19 +163,19 @@ def libraries_of(entrypoint: EntrypointSettings) -> tuple[str, ...]:
     return _imports((Path(entrypoint.folder) / place).resolve(), entrypoint.folder) if place.endswith(".py") else ()
 
 
-def _nursery(entrypoint: EntrypointSettings, threads: int) -> Nursery | None:
+def _fork_server(entrypoint: EntrypointSettings, threads: int) -> ForkServer | None:
     libraries = libraries_of(entrypoint) if entrypoint.preload else ()
     if not libraries:
         return None
     key = (entrypoint.label, entrypoint.folder, threads)
     if key not in _NURSERIES:
         end_nurseries()
-        _NURSERIES[key] = Nursery(libraries, threads)
+        _NURSERIES[key] = ForkServer(libraries, threads)
     return _NURSERIES[key]
 
 
 def end_nurseries() -> None:
-    """End every nursery of this worker, and what was forked from it."""
+    """End each fork server of this worker, and what was forked from it."""
     for key in list(_NURSERIES):
         _NURSERIES.pop(key).close()
 

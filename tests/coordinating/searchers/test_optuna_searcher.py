@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.coordinating.searchers.searcher import ConfigSource, make_source
+from orchestrator.coordinating.searchers.searcher import Searcher, make_source
 from orchestrator.records import Outcome, TrialConfig
 from orchestrator.spec.trial.identity import trial_fingerprint
 from tests.worlds.tuning_worlds import small_spec
@@ -34,7 +34,7 @@ def named(searcher: Any) -> str:
     return str(searcher["kind"])
 
 
-def source_of(searcher: Any, space: dict[str, Any] = SPACE, **changes: Any) -> ConfigSource:
+def source_of(searcher: Any, space: dict[str, Any] = SPACE, **changes: Any) -> Searcher:
     spec = small_spec(searcher=searcher, search_space={**space, **changes}, budget={"trials": TRIALS, "samples": 64})
     return make_source(spec, 64, TRIALS)
 
@@ -49,7 +49,7 @@ def scores_of(config: TrialConfig, level: int) -> dict[str, float]:
     return {"eval/loss": loss, "other/loss": 2 * loss + config.weight_decay}
 
 
-def drawn(source: ConfigSource, count: int) -> list[TrialConfig]:
+def drawn(source: Searcher, count: int) -> list[TrialConfig]:
     """Draw configurations of which every one waits at the first milestone, so that none ever ends."""
     found = []
     for _ in range(count):
@@ -60,7 +60,7 @@ def drawn(source: ConfigSource, count: int) -> list[TrialConfig]:
     return found
 
 
-def unheard(source: ConfigSource, count: int) -> list[TrialConfig]:
+def unheard(source: Searcher, count: int) -> list[TrialConfig]:
     """Draw configurations without telling of any."""
     return [config for _ in range(count) if (config := source.propose()) is not None]
 
@@ -146,7 +146,7 @@ class Recorded:
         self.source.tell(*call)
         self.calls.append(call)
 
-    def rebuilt(self) -> ConfigSource:
+    def rebuilt(self) -> Searcher:
         source = source_of(*self._arguments)
         for call in self.calls:
             source.tell(*call)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.coordinating.searchers.searcher import ConfigSource, make_source
+from orchestrator.coordinating.searchers.searcher import Searcher, make_source
 from orchestrator.records import Outcome, TrialConfig
 from orchestrator.spec.search_space.domains import Choice
 from orchestrator.spec.search_space.search_space import SearchSpace, read_schedule, read_warmup
@@ -43,7 +43,7 @@ def wide(searcher: Any, trials: int = 12, **space: Any) -> SweepSpec:
     return small_spec(searcher=searcher, search_space={**WIDE, **space}, budget={"trials": trials, "samples": 64})
 
 
-def source_of(spec: SweepSpec) -> ConfigSource:
+def source_of(spec: SweepSpec) -> Searcher:
     return make_source(spec, 64, spec.budget.trials or 24)
 
 
@@ -53,7 +53,7 @@ def scores_of(config: TrialConfig, level: int) -> dict[str, float]:
     return {"eval/loss": formula_loss(values, level), "other/loss": config.learning_rate}
 
 
-def draw(source: ConfigSource, count: int, told: bool = True) -> list[TrialConfig]:
+def draw(source: Searcher, count: int, told: bool = True) -> list[TrialConfig]:
     found = []
     for number in range(count):
         config = source.propose()
@@ -65,7 +65,7 @@ def draw(source: ConfigSource, count: int, told: bool = True) -> list[TrialConfi
     return found
 
 
-def tell_some(source: ConfigSource, config: TrialConfig, number: int) -> None:
+def tell_some(source: Searcher, config: TrialConfig, number: int) -> None:
     """Tell of a trial's milestones: two in three are completed, the others wait or are stopped, every seventh fails."""
     if number % 7 == 6:
         source.tell(config, Outcome.FAILED)

@@ -167,7 +167,7 @@ def test_a_killed_process_is_lost_and_its_successor_goes_on(make: Make, tmp_path
 
 
 def test_a_worker_that_dies_takes_the_process_with_it(make: Make, tmp_path: Path) -> None:
-    # The worker's death is that of the pipe: the nursery and everything forked from it end.
+    # The worker's death is that of the pipe: the fork server and everything forked from it end.
     runner = make()
     runner.step()
     pid = processes(tmp_path)[0]
