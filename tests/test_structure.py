@@ -22,3 +22,7 @@ def test_no_two_folders_import_each_other() -> None:
 def test_a_circle_would_be_found() -> None:
     graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}
     assert structure.circles(graph) == [["a", "b", "c"]]
+
+
+def test_the_formatter_is_on() -> None:
+    assert structure.figures(ROOT)["fmt: skip"] < structure.FMT_SKIP_LIMIT

@@ -44,8 +44,11 @@ def test_wheel_carries_what_the_repository_ships(installed):
     assert {file.stem for file in registered.glob("*.yaml")} >= {"shared", *(f"F{number}" for number in range(1, 8))}
     for folder in ("search_spaces", "clusters"):
         shipped = {file.relative_to(ROOT / folder) for file in (ROOT / folder).rglob("*.yaml")}
-        assert shipped <= {file.relative_to(package / "shipped" / folder) for file in (package / "shipped").rglob("*.yaml")
-                           if file.is_relative_to(package / "shipped" / folder)}  # fmt: skip
+        assert shipped <= {
+            file.relative_to(package / "shipped" / folder)
+            for file in (package / "shipped").rglob("*.yaml")
+            if file.is_relative_to(package / "shipped" / folder)
+        }
 
 
 def test_a_shipped_sweep_is_planned_by_its_name_outside_the_repository(installed, tmp_path):

@@ -87,8 +87,12 @@ def export(
         say(f"Registered in MLflow: {register} version {result.model_version} (LoggedModel {result.model_id}).")
 
 
-_FORMS = {"model": "a whole model", "adapter": "a peft adapter", "merged": "a whole model, merged",
-          "own": "the checkpoint that its code saved"}  # fmt: skip
+_FORMS = {
+    "model": "a whole model",
+    "adapter": "a peft adapter",
+    "merged": "a whole model, merged",
+    "own": "the checkpoint that its code saved",
+}
 
 
 @commands.command(epilog="Example: orchestrate rerun quickstart 566fa32096 --storage runs")

@@ -82,10 +82,20 @@ def extend(
     texts = set_ or []
     of_sweep = [text for text in texts if clone is None or text.strip().startswith(_OF_THE_SWEEP)]
     request = ExtendRequest(
-        trials=trials, changes=of_sweep, file=file, best=best, samples=samples, epochs=epochs,
-        restart_schedule=restart_schedule, audit=audit, repeats=repeats, resume=resume or (), clone=clone,
-        clone_changes=[text for text in texts if text not in of_sweep], from_weights=from_weights,
-    )  # fmt: skip
+        trials=trials,
+        changes=of_sweep,
+        file=file,
+        best=best,
+        samples=samples,
+        epochs=epochs,
+        restart_schedule=restart_schedule,
+        audit=audit,
+        repeats=repeats,
+        resume=resume or (),
+        clone=clone,
+        clone_changes=[text for text in texts if text not in of_sweep],
+        from_weights=from_weights,
+    )
     console = make_console(stderr=as_json)
     folder = find_folder(sweep, storage)
     with libraries_off_stdout(as_json), LiveTable(console) as table:

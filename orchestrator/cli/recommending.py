@@ -57,9 +57,17 @@ def recommend(
 
     with libraries_off_stdout(as_json):
         found = recommend_search_space(
-            model, data, budget, objective=objective, source=task or text, methods=method or (), samples=samples,
-            storage=storage, tracking_uri=tracking_uri, overrides=set_ or (),
-        )  # fmt: skip
+            model,
+            data,
+            budget,
+            objective=objective,
+            source=task or text,
+            methods=method or (),
+            samples=samples,
+            storage=storage,
+            tracking_uri=tracking_uri,
+            overrides=set_ or (),
+        )
     if out is not None:
         write_recommendation(found, out, force)
     if as_json:
@@ -76,5 +84,9 @@ def _check_source(objective: str, task: str, text: str) -> None:
     """Refuse rows or text that the objective would not look at."""
     for option, value, needed in (("--task", task, "downstream"), ("--text", text, "forgetting")):
         if value and objective != needed:
-            raise InputError(option, value=value, rule=f"is used with --objective {needed} only",
-                             mend=f"add --objective {needed}, or leave it out")  # fmt: skip
+            raise InputError(
+                option,
+                value=value,
+                rule=f"is used with --objective {needed} only",
+                mend=f"add --objective {needed}, or leave it out",
+            )

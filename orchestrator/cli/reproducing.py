@@ -20,7 +20,10 @@ def reproduce(
         str, typer.Argument(metavar="GUIDANCE", help="What is tested: secret-recipe (arXiv 2412.13337).")
     ],
     scale: Annotated[
-        str, typer.Option("--scale", metavar="SCALE", help="mini (two CPU cores), gpu, paper, or smoke (minutes, no verdicts).")
+        str,
+        typer.Option(
+            "--scale", metavar="SCALE", help="mini (two CPU cores), gpu, paper, or smoke (minutes, no verdicts)."
+        ),
     ] = "mini",
     model: Annotated[
         list[str] | None, typer.Option("--model", metavar="PATH", help="Base model of your own; a second one for F7.")
@@ -31,21 +34,27 @@ def reproduce(
     ] = "",
     findings: Annotated[str, typer.Option("--findings", metavar="F1,F2", help="Findings; default: all.")] = "",
     seeds: Annotated[
-        int | None, typer.Option("--seeds", metavar="N", min=1, help="Seeds of each configuration; default: the design's.")
+        int | None,
+        typer.Option("--seeds", metavar="N", min=1, help="Seeds of each configuration; default: the design's."),
     ] = None,
     baseline_rate: Annotated[
         float | None,
-        typer.Option("--baseline-rate", metavar="RATE", help="Learning rate that stands for the paper's 2e-5; default: found."),
+        typer.Option(
+            "--baseline-rate", metavar="RATE", help="Learning rate that stands for the paper's 2e-5; default: found."
+        ),
     ] = None,
     storage: StorageOption = None,
     tracking_uri: TrackingOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="PLACE", help="A folder, or a file that ends in .html or .md; default: in the storage.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="PLACE", help="A folder, or a file that ends in .html or .md; default: in the storage."
+        ),
     ] = None,
     report_only: Annotated[bool, typer.Option("--report-only", help="Train nothing; judge what is there.")] = False,
     ray: RayOption = None,
     as_json: JsonOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Run the sweeps of published guidance as far as they are missing, and write which findings were reproduced."""
     # Told at once, before torch and Ray are imported.
     from orchestrator.api.reproduction.options import check_guidance, check_options, checked_findings, checked_scale
@@ -61,10 +70,21 @@ def reproduce(
     console = make_console(stderr=as_json)
     with libraries_off_stdout(as_json), LiveTable(console) as table:
         outcome = reproduce(
-            scale, models=models, data=data, general_text=general_text, findings=names,
-            seeds=seeds, baseline_rate=baseline_rate, storage=storage, out=out, tracking_uri=tracking_uri,
-            report_only=report_only, ray_address=ray, observer=table.show, say=speaker(console),
-        )  # fmt: skip
+            scale,
+            models=models,
+            data=data,
+            general_text=general_text,
+            findings=names,
+            seeds=seeds,
+            baseline_rate=baseline_rate,
+            storage=storage,
+            out=out,
+            tracking_uri=tracking_uri,
+            report_only=report_only,
+            ray_address=ray,
+            observer=table.show,
+            say=speaker(console),
+        )
     print_findings(outcome.facts, console)
     for file in filter(None, (outcome.page, outcome.markdown)):
         console.print(f"Report  {file}", highlight=False, markup=False, soft_wrap=True)

@@ -95,9 +95,7 @@ class AuditsAndRepeats:
         reason = self._end_reason(entry, milestone) if done else f"Goes on: nobody judges {_PLURAL[entry.role]}."
         evidence: dict[str, Scalar] = {"milestone": milestone.index, "level": milestone.level}
         evidence |= {name: milestone.scores[name] for name in self.objective.weights if name in milestone.scores}
-        return Decision(
-            entry.trial_id, milestone.samples_seen, Action.CONTINUE, rule, entry.cohort, reason, evidence
-        )  # fmt: skip
+        return Decision(entry.trial_id, milestone.samples_seen, Action.CONTINUE, rule, entry.cohort, reason, evidence)
 
     def _end_reason(self, entry: TrialEntry, milestone: Milestone) -> str:
         ended = f"{self.objective.label} {self.objective.value(milestone.scores):.4g}"

@@ -46,13 +46,22 @@ def clone_config(spec: SweepSpec, parent: TrialConfig, changes: Sequence[str]) -
     dimensions = fixed.dimensions(method)
     for name, domain in dimensions.items():
         if not isinstance(domain, Fixed):
-            raise SpecError(WHERE, name.removeprefix("option."), domain.to_yaml(), "a clone has one value for every field",
-                            "give one value, or search a range with 'orchestrate extend'")  # fmt: skip
+            raise SpecError(
+                WHERE,
+                name.removeprefix("option."),
+                domain.to_yaml(),
+                "a clone has one value for every field",
+                "give one value, or search a range with 'orchestrate extend'",
+            )
     values = {name: domain.at(0.0) for name, domain in dimensions.items()}
     config = build_config(method, values, parent.samples)
     if config.effective_batch_size > config.samples:
-        raise SpecError(WHERE, "effective_batch_size", config.effective_batch_size,
-                        f"one trial's budget ({config.samples} samples) must hold at least one effective batch")  # fmt: skip
+        raise SpecError(
+            WHERE,
+            "effective_batch_size",
+            config.effective_batch_size,
+            f"one trial's budget ({config.samples} samples) must hold at least one effective batch",
+        )
     return config
 
 
@@ -91,8 +100,13 @@ def _change(space: dict[str, Any], text: str) -> None:
     apply_override(changed, f"value={text.partition('=')[2]}")
     value = changed["value"]
     if name in ("samples", "epochs"):
-        raise SpecError(WHERE, name, value, "a clone has the budget of the sweep",
-                        "'orchestrate extend SWEEP --best N --samples M' trains on to a larger one")  # fmt: skip
+        raise SpecError(
+            WHERE,
+            name,
+            value,
+            "a clone has the budget of the sweep",
+            "'orchestrate extend SWEEP --best N --samples M' trains on to a larger one",
+        )
     if name == "method":
         space["method"] = {str(value): {"learning_rate": space["method"][method]["learning_rate"]}}
     elif name in _SHARED:
@@ -134,14 +148,22 @@ def clone_record(
         trial_id = digest({"config": config.as_dict(), "weights": parent.trial_id, "at": parent.samples_seen}, 10)
         name = f"{name} from {parent.trial_id[:4]}"
     if trial_id in known:
-        raise InputError(WHERE, value=", ".join(changes) or None,
-                         rule=f"this trial exists already: {known[trial_id].name} ({trial_id})",
-                         mend="change another value, or resume that trial if it was stopped")  # fmt: skip
+        raise InputError(
+            WHERE,
+            value=", ".join(changes) or None,
+            rule=f"this trial exists already: {known[trial_id].name} ({trial_id})",
+            mend="change another value, or resume that trial if it was stopped",
+        )
     decision = _clone_decision(trial_id, parent, changes, origin, asked)
     return {
-        "trial": trial_id, "name": name, "config": config.as_dict(), "role": Role.CLONE.value, "origin": asdict(origin),
-        "levels": [], "decision": asdict(decision),
-    }  # fmt: skip
+        "trial": trial_id,
+        "name": name,
+        "config": config.as_dict(),
+        "role": Role.CLONE.value,
+        "origin": asdict(origin),
+        "levels": [],
+        "decision": asdict(decision),
+    }
 
 
 def _clone_decision(trial_id: str, parent: TrialEntry, changes: Sequence[str], origin: Origin, asked: str) -> Decision:
@@ -157,15 +179,25 @@ def _clone_decision(trial_id: str, parent: TrialEntry, changes: Sequence[str], o
 
 def _check_same_weights(spec: SweepSpec, parent: TrialEntry, config: TrialConfig) -> None:
     if spec.entrypoint is not None:
-        raise InputError("--from-weights", rule="training of your own reads its checkpoints itself",
-                         mend="clone without --from-weights")  # fmt: skip
+        raise InputError(
+            "--from-weights",
+            rule="training of your own reads its checkpoints itself",
+            mend="clone without --from-weights",
+        )
     if not parent.milestones:
-        raise InputError("--from-weights", value=parent.name, rule="this trial has saved no weights yet",
-                         mend="wait for its first milestone, or clone without --from-weights")  # fmt: skip
+        raise InputError(
+            "--from-weights",
+            value=parent.name,
+            rule="this trial has saved no weights yet",
+            mend="wait for its first milestone, or clone without --from-weights",
+        )
     if (config.method, dict(config.method_options)) != (parent.config.method, dict(parent.config.method_options)):
-        raise InputError("--from-weights", value=config.method,
-                         rule=f"the weights of {parent.name} fit its own method and options only",
-                         mend="change other fields, or clone without --from-weights")  # fmt: skip
+        raise InputError(
+            "--from-weights",
+            value=config.method,
+            rule=f"the weights of {parent.name} fit its own method and options only",
+            mend="change other fields, or clone without --from-weights",
+        )
 
 
 def _differing(before: TrialConfig, after: TrialConfig) -> set[str]:
@@ -189,7 +221,11 @@ def take_checkpoint(folder: SweepFolder, parent: TrialEntry, trial_id: str) -> N
         shutil.copytree(source, draft, copy_function=link_or_copy)
     except (OSError, shutil.Error) as error:
         shutil.rmtree(draft, ignore_errors=True)
-        raise InputError("TRIAL", value=parent.name, rule=f"its checkpoint {source} cannot be taken ({error})",
-                         mend="try again, or clone without --from-weights") from error  # fmt: skip
+        raise InputError(
+            "TRIAL",
+            value=parent.name,
+            rule=f"its checkpoint {source} cannot be taken ({error})",
+            mend="try again, or clone without --from-weights",
+        ) from error
     shutil.rmtree(place, ignore_errors=True)
     draft.replace(place)

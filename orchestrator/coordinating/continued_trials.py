@@ -59,8 +59,12 @@ def continued_record(parent: TrialEntry, samples: int, levels: Sequence[int], re
     config = parent.config
     why = inexact(config, samples)
     if why and not restart:
-        raise InputError("--samples", value=parent.name, rule=f"this trial cannot go on as if it had the larger budget: {why}",
-                         mend="--restart-schedule starts anew from its weights over the further samples")  # fmt: skip
+        raise InputError(
+            "--samples",
+            value=parent.name,
+            rule=f"this trial cannot go on as if it had the larger budget: {why}",
+            mend="--restart-schedule starts anew from its weights over the further samples",
+        )
     spacing = levels[-1] - levels[-2] if len(levels) > 1 else levels[-1]
     if not why:
         origin = Origin(parent.trial_id, parent.name, parent.samples_seen, "training")
@@ -80,9 +84,14 @@ def continued_record(parent: TrialEntry, samples: int, levels: Sequence[int], re
         trial_id, parent.samples_seen, Action.CONTINUE, Role.EXTENDED.value, parent.cohort, reason, evidence
     )
     return {
-        "trial": trial_id, "name": name, "config": longer.as_dict(), "role": Role.EXTENDED.value,
-        "origin": asdict(origin), "levels": list(reached), "decision": asdict(decision),
-    }  # fmt: skip
+        "trial": trial_id,
+        "name": name,
+        "config": longer.as_dict(),
+        "role": Role.EXTENDED.value,
+        "origin": asdict(origin),
+        "levels": list(reached),
+        "decision": asdict(decision),
+    }
 
 
 def milestones(start: int, end: int, spacing: int) -> tuple[int, ...]:

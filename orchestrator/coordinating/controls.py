@@ -72,8 +72,17 @@ class Controls:
             action = parse_tag(told)
         except InputError as error:
             answer = str(error)
-            self.journal.append(("action", {"id": "", "asked": {"trial": told.trial_id, "text": told.text, "who": MLFLOW},
-                                            "state": "refused", "answer": answer}))  # fmt: skip
+            self.journal.append(
+                (
+                    "action",
+                    {
+                        "id": "",
+                        "asked": {"trial": told.trial_id, "text": told.text, "who": MLFLOW},
+                        "state": "refused",
+                        "answer": answer,
+                    },
+                )
+            )
             self.tracker.answer_action(told.trial_id, f"refused: {answer}")
             return
         state, answer = self._take(action)
@@ -97,8 +106,12 @@ class Controls:
     def _carry_out(self, action: ControlAction) -> tuple[str, str]:
         entry = self.coordinator.trials.get(action.trial)
         if entry is None:
-            raise InputError("TRIAL", value=action.trial, rule="this sweep has no such trial",
-                             mend=nearest(action.trial, self.coordinator.trials))  # fmt: skip
+            raise InputError(
+                "TRIAL",
+                value=action.trial,
+                rule="this sweep has no such trial",
+                mend=nearest(action.trial, self.coordinator.trials),
+            )
         check_action(action, entry, self.folder, self.spec)
         does = {"stop": self._stop, "resume": self._resume, "clone": self._clone}
         return does[action.kind](action, entry)
@@ -157,8 +170,12 @@ def _check_stop(action: ControlAction, entry: TrialEntry) -> None:
     if entry.outcome.is_final:
         raise InputError("TRIAL", value=entry.name, rule=f"it has ended already ({standing(entry)})")
     if entry.stop_asked and not action.now:
-        raise InputError("TRIAL", value=entry.name, rule="it was asked to stop already, and does so at its next milestone",
-                         mend="add --now to stop it within seconds")  # fmt: skip
+        raise InputError(
+            "TRIAL",
+            value=entry.name,
+            rule="it was asked to stop already, and does so at its next milestone",
+            mend="add --now to stop it within seconds",
+        )
 
 
 def _check_resume(entry: TrialEntry) -> None:

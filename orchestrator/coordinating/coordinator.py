@@ -150,8 +150,14 @@ class Coordinator:
         if entry.in_search:
             dynamics = self.engine.dynamics_of(milestone.trial_id, milestone.signals, milestone.samples_seen)
             decision = self.engine.observe(
-                milestone.trial_id, milestone.index, milestone.samples_seen, milestone.scores, dynamics, milestone.state, halted
-            )  # fmt: skip
+                milestone.trial_id,
+                milestone.index,
+                milestone.samples_seen,
+                milestone.scores,
+                dynamics,
+                milestone.state,
+                halted,
+            )
         else:
             decision = self._beside.after_milestone(entry, milestone, halted)
         record = milestone_record(entry, milestone, dynamics, decision)

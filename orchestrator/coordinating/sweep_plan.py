@@ -50,13 +50,21 @@ def plan_sweep(spec: SweepSpec, rows: int | None, where: str = "sweep file") -> 
     samples = spec.budget.samples or math.ceil(round((spec.budget.epochs or 1.0) * (rows or 0), 6))
     sizes = _batch_sizes(spec)
     if rows is not None and max(sizes) > rows:
-        raise SpecError(where, "search_space.effective_batch_size", max(sizes),
-                        f"an effective batch cannot be larger than the data ({rows} training rows)",
-                        f"use at most {rows}, or more data")  # fmt: skip
+        raise SpecError(
+            where,
+            "search_space.effective_batch_size",
+            max(sizes),
+            f"an effective batch cannot be larger than the data ({rows} training rows)",
+            f"use at most {rows}, or more data",
+        )
     if max(sizes) > samples:
-        raise SpecError(where, "budget.samples", samples,
-                        f"one trial's budget must hold at least one effective batch ({max(sizes)} samples)",
-                        "raise budget.samples or lower the effective batch sizes")  # fmt: skip
+        raise SpecError(
+            where,
+            "budget.samples",
+            samples,
+            f"one trial's budget must hold at least one effective batch ({max(sizes)} samples)",
+            "raise budget.samples or lower the effective batch sizes",
+        )
     levels = milestone_levels(samples, spec.milestones, sizes)
     # Milestones that lie close together may have merged into one level, so positions are looked up by level.
     rungs = {

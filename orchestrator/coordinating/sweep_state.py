@@ -66,10 +66,15 @@ class SweepState:
         self.proposed += 1
         self.engine.add_trial(
             TrialFacts(
-                trial_id=trial_id, cohort=entry.cohort, method=config.method, learning_rate=config.learning_rate,
-                effective_batch_size=config.effective_batch_size, seed=config.seed, name=entry.name,
+                trial_id=trial_id,
+                cohort=entry.cohort,
+                method=config.method,
+                learning_rate=config.learning_rate,
+                effective_batch_size=config.effective_batch_size,
+                seed=config.seed,
+                name=entry.name,
             )
-        )  # fmt: skip
+        )
         if self.proposed == self.closes_at:
             self.engine.close_arrivals()
 
@@ -168,9 +173,14 @@ class SweepState:
         entry, decision = self._told(record)
         if entry.in_search:
             self.engine.restore_observation(
-                entry.trial_id, record["index"], record["samples_seen"], record["scores"], record["dynamics"],
-                TrialState(record["state"]), decision,
-            )  # fmt: skip
+                entry.trial_id,
+                record["index"],
+                record["samples_seen"],
+                record["scores"],
+                record["dynamics"],
+                TrialState(record["state"]),
+                decision,
+            )
         self.take(entry, decision, record)
 
     def _replay_decision(self, record: Record) -> None:

@@ -148,7 +148,10 @@ def _pick(scores: Mapping[str, float], name: str, field: str) -> float:
     if name not in scores:
         available = ", ".join(sorted(scores)) or "none"
         raise SpecError(
-            "objective", field, name, f"this metric was not measured; available metrics: {available}",
+            "objective",
+            field,
+            name,
+            f"this metric was not measured; available metrics: {available}",
             nearest(name, scores) or "name a metric that an evaluation set gives at every judged milestone",
-        )  # fmt: skip
+        )
     return float(scores[name])

@@ -55,9 +55,14 @@ class SweepState(Protocol):
 
 
 def build_view(
-    spec: SweepSpec, plan: SweepPlan, state: SweepState, folder: SweepFolder, slots: int, elapsed: float,
+    spec: SweepSpec,
+    plan: SweepPlan,
+    state: SweepState,
+    folder: SweepFolder,
+    slots: int,
+    elapsed: float,
     health: TrackerHealth,
-) -> SweepView:  # fmt: skip
+) -> SweepView:
     """Return a snapshot for the live table."""
     objective = make_objective(spec)
     entries = list(state.trials.values())
@@ -86,9 +91,16 @@ def build_view(
 
 
 def build_result(
-    spec: SweepSpec, plan: SweepPlan, entries: Collection[TrialEntry], folder: SweepFolder, slots: int, sweep_id: str,
-    status: str, wall_seconds: float, slot_seconds: float,
-) -> SweepResult:  # fmt: skip
+    spec: SweepSpec,
+    plan: SweepPlan,
+    entries: Collection[TrialEntry],
+    folder: SweepFolder,
+    slots: int,
+    sweep_id: str,
+    status: str,
+    wall_seconds: float,
+    slot_seconds: float,
+) -> SweepResult:
     """Return the result of a sweep as it stands."""
     objective = make_objective(spec)
     order = sorted(entries, key=lambda entry: _order(objective, entry))
@@ -144,9 +156,7 @@ def _winners(
         by_id = {trial.trial_id: trial for trial in trials}
         ended = [by_id[recipe.trial_id] for recipe in verdict.recipes]
     else:
-        ended = [
-            trial for trial in trials if trial.outcome is Outcome.COMPLETED and trial.role is not Role.REPEAT
-        ]  # fmt: skip
+        ended = [trial for trial in trials if trial.outcome is Outcome.COMPLETED and trial.role is not Role.REPEAT]
     return ended[0] if ended else None, ended[1] if len(ended) > 1 else None
 
 

@@ -47,8 +47,12 @@ def find_trial(trials: Sequence[TrialResult], word: str) -> TrialResult:
         shown = ", ".join(f"{trial.trial_id} ({trial.name})" for trial in found)
         raise InputError("TRIAL", value=word, rule=f"several trials are meant: {shown}", mend="give the whole id")
     known = [name for trial in trials for name in (trial.name, trial.trial_id)]
-    raise InputError("TRIAL", value=word, rule="this sweep has no such trial",
-                     mend=nearest(word, known) or "'orchestrate status SWEEP --all' lists names and ids")  # fmt: skip
+    raise InputError(
+        "TRIAL",
+        value=word,
+        rule="this sweep has no such trial",
+        mend=nearest(word, known) or "'orchestrate status SWEEP --all' lists names and ids",
+    )
 
 
 def find_trial_sweep(word: str, storage: Path | str) -> SweepFolder:
@@ -67,11 +71,19 @@ def find_trial_sweep(word: str, storage: Path | str) -> SweepFolder:
     if len(having) == 1:
         return SweepFolder(Path(storage), having[0])
     if having:
-        raise InputError("TRIAL", value=word, rule=f"several sweeps have this trial: {', '.join(having)}",
-                         mend="name the sweep before it")  # fmt: skip
+        raise InputError(
+            "TRIAL",
+            value=word,
+            rule=f"several sweeps have this trial: {', '.join(having)}",
+            mend="name the sweep before it",
+        )
     known = [name for found in trials.values() for trial in found for name in (trial.name, trial.trial_id)]
-    raise InputError("TRIAL", value=word, rule=f"no sweep in the storage '{storage}' has such a trial",
-                     mend=nearest(word, known) or "name the sweep before it")  # fmt: skip
+    raise InputError(
+        "TRIAL",
+        value=word,
+        rule=f"no sweep in the storage '{storage}' has such a trial",
+        mend=nearest(word, known) or "name the sweep before it",
+    )
 
 
 def _named(trials: Sequence[TrialResult], word: str) -> list[TrialResult]:

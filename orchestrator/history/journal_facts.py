@@ -49,10 +49,12 @@ def check_same_sweep(folder: SweepFolder, content: Mapping[str, Any], where: str
     lines = difference(known[-1], content)
     shown = "; ".join(lines[:5]) + (f"; and {len(lines) - 5} more" if len(lines) > 5 else "")
     raise StorageError(
-        where, "name", folder.name,
+        where,
+        "name",
+        folder.name,
         f"the storage '{folder.storage}' holds a sweep of this name with another content ({shown})",
         "choose another name, or set the old one aside with --fresh",
-    )  # fmt: skip
+    )
 
 
 def check_same_inputs(folder: SweepFolder, inputs: Mapping[str, str], where: str) -> None:
@@ -71,10 +73,12 @@ def check_same_inputs(folder: SweepFolder, inputs: Mapping[str, str], where: str
     begun = any(record["kind"] == "milestone" for record in records)
     if changed and (begun or not all(name.startswith(FILE) for name in changed)):
         raise StorageError(
-            where, "name", folder.name,
+            where,
+            "name",
+            folder.name,
             f"the {' and the '.join(changed)} changed since this sweep began in '{folder.storage}'",
             "restore the files, choose another name, or set the old sweep aside with --fresh",
-        )  # fmt: skip
+        )
 
 
 def recorded_inputs(records: Sequence[Record]) -> dict[str, str] | None:

@@ -57,9 +57,10 @@ class JournalState:
         except ValueError as error:  # pydantic's and ours
             lines = [line.strip() for line in str(error).splitlines()]
             raise StorageError(
-                str(self.folder.root), rule=f"this version cannot read the sweep file in its journal ({' '.join(lines[1:3])})",
+                str(self.folder.root),
+                rule=f"this version cannot read the sweep file in its journal ({' '.join(lines[1:3])})",
                 mend="read it with the version that ran it",
-            ) from error  # fmt: skip
+            ) from error
 
     @property
     def compares(self) -> bool:

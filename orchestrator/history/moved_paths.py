@@ -61,9 +61,11 @@ class Whereabouts:
         if found is None:
             if self.where and _is_path(place):
                 raise InputError(
-                    self.where, value=text, rule=f"this sweep read it, and it is gone; looked for {_listed(places)}",
+                    self.where,
+                    value=text,
+                    rule=f"this sweep read it, and it is gone; looked for {_listed(places)}",
                     mend="put it back, or run the command in a folder from which that path leads there",
-                )  # fmt: skip
+                )
             return text
         same = not Path(place).is_absolute() and found.resolve() == Path(place).resolve()
         return text if same or found == Path(place) else f"{found}{colon}{part}"

@@ -47,19 +47,31 @@ def history_of(state: JournalState, signals: bool = False) -> SweepHistory:
         for trial in result.trials
     )
     return SweepHistory(
-        result=result, trials=trials, content=sweep_content(records), levels=tuple(first["plan"]["levels"]),
-        inputs=recorded_inputs(state.records) or {}, began=records[0]["time"], ended=records[-1]["time"],
+        result=result,
+        trials=trials,
+        content=sweep_content(records),
+        levels=tuple(first["plan"]["levels"]),
+        inputs=recorded_inputs(state.records) or {},
+        began=records[0]["time"],
+        ended=records[-1]["time"],
         environment=state.session.get("environment", {}),
-    )  # fmt: skip
+    )
 
 
 def result_of(state: JournalState) -> SweepResult:
     """Return how a sweep stands as a result; milestones and decisions are left out."""
     spent = spent_before(state.records, state.records[-1]["epoch"] + 1)
     result = build_result(
-        state.spec, state.plan, state.trials.values(), state.folder, state.slots, state.first["sweep_id"], state.status,
-        spent.wall_seconds, spent.slot_seconds,
-    )  # fmt: skip
+        state.spec,
+        state.plan,
+        state.trials.values(),
+        state.folder,
+        state.slots,
+        state.first["sweep_id"],
+        state.status,
+        spent.wall_seconds,
+        spent.slot_seconds,
+    )
     return with_runs(result, find_runs(state))
 
 
@@ -83,12 +95,16 @@ def _decisions(records: Iterable[Record]) -> dict[str, list[Decision]]:
 def _milestone(record: Record, later: Sequence[LaterScores]) -> MilestoneResult:
     scores, errors = latest(later, record["trial"], record["index"])
     return MilestoneResult(
-        index=record["index"], level=record["level"], samples_seen=record["samples_seen"],
-        tokens_seen=record["tokens_seen"], scores={**scores, **record["scores"]},
+        index=record["index"],
+        level=record["level"],
+        samples_seen=record["samples_seen"],
+        tokens_seen=record["tokens_seen"],
+        scores={**scores, **record["scores"]},
         standard_errors={**errors, **record["standard_errors"]},
-        training_seconds=record["training_seconds"], evaluation_seconds=record["evaluation_seconds"],
+        training_seconds=record["training_seconds"],
+        evaluation_seconds=record["evaluation_seconds"],
         checkpoint=record["checkpoint"],
-    )  # fmt: skip
+    )
 
 
 def _signals(folder: SweepFolder, trial_id: str, milestones: Iterable[Record]) -> tuple[TrainingSignal, ...]:

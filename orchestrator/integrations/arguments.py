@@ -56,8 +56,12 @@ def _micro_batch(trial: Trial, processes: int, most: int) -> int:
     """Return the largest micro-batch size up to ``most`` that divides a process's share of the effective batch."""
     share, rest = divmod(trial.effective_batch_size, processes)
     if rest or not share:
-        trial.refuse("effective_batch_size", trial.effective_batch_size,
-                     f"an effective batch is split evenly over {processes} processes", f"search multiples of {processes}")  # fmt: skip
+        trial.refuse(
+            "effective_batch_size",
+            trial.effective_batch_size,
+            f"an effective batch is split evenly over {processes} processes",
+            f"search multiples of {processes}",
+        )
     return next(size for size in range(min(most, share), 0, -1) if share % size == 0)
 
 
@@ -96,5 +100,9 @@ def _schedule(trial: Trial) -> dict[str, Any]:
             "min_lr_ratio": low,
         }
         return {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": kwargs}
-    trial.refuse("search_space.schedule", {"name": config.schedule, **config.schedule_options},
-                 "transformers has no such schedule", "use trial.learning_rate_at(step) in a scheduler of your own")  # fmt: skip
+    trial.refuse(
+        "search_space.schedule",
+        {"name": config.schedule, **config.schedule_options},
+        "transformers has no such schedule",
+        "use trial.learning_rate_at(step) in a scheduler of your own",
+    )

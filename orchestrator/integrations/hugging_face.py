@@ -169,11 +169,15 @@ class SweepCallback(TrainerCallback):  # type: ignore[misc]
         means = {name: sum(values) / len(values) for name, values in self._train_sums.items()}
         at_milestone = trial.reaches_milestone(self._samples(trial, state))
         trial.report(
-            samples_seen=self._samples(trial, state), step=state.global_step, tokens_seen=self._tokens(state),
-            loss=self._logged.get("loss"), grad_norm=self._logged.get("grad_norm"),
+            samples_seen=self._samples(trial, state),
+            step=state.global_step,
+            tokens_seen=self._tokens(state),
+            loss=self._logged.get("loss"),
+            grad_norm=self._logged.get("grad_norm"),
             learning_rate=self._logged.get("learning_rate"),
-            scores={**self._scores, **means} if at_milestone else None, evaluation_seconds=self._evaluation_seconds,
-        )  # fmt: skip
+            scores={**self._scores, **means} if at_milestone else None,
+            evaluation_seconds=self._evaluation_seconds,
+        )
         self._evaluation_seconds = 0.0
         if at_milestone:
             self._scores, self._train_sums, self._random = {}, {}, None
@@ -192,19 +196,21 @@ class SweepCallback(TrainerCallback):  # type: ignore[misc]
         taken = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         if taken != trial.effective_batch_size:
             trial.refuse(
-                "effective_batch_size", trial.effective_batch_size,
+                "effective_batch_size",
+                trial.effective_batch_size,
                 f"the Trainer's effective batch is {taken} (micro-batch {args.train_batch_size} x "
                 f"gradient_accumulation_steps {args.gradient_accumulation_steps} x {args.world_size} processes)",
                 "pass **sweep_arguments(trial) to the training arguments, or set them from trial.effective_batch_size",
-            )  # fmt: skip
+            )
 
     def _check_budget(self, trial: Trial, state: TrainerState) -> None:
         if state.max_steps < trial.steps:
             trial.refuse(
-                "samples", trial.samples,
+                "samples",
+                trial.samples,
                 f"the Trainer ends after {state.max_steps} steps of {trial.effective_batch_size} samples, before the budget",
                 f"set max_steps={trial.steps} (trial.steps), or a lower budget.samples",
-            )  # fmt: skip
+            )
 
 
 class RandomStates:

@@ -52,13 +52,19 @@ class MilestoneClock:
         """
         seen = min(self._count(samples_seen), self.budget)
         if seen < self.position:
-            raise self._misuse(seen, f"the samples seen fell: {self.position:,} were reported before",
-                               "count them from the start of the trial, over all epochs and processes")  # fmt: skip
+            raise self._misuse(
+                seen,
+                f"the samples seen fell: {self.position:,} were reported before",
+                "count them from the start of the trial, over all epochs and processes",
+            )
         passed = sum(level <= seen for level in self.levels)
         if passed - self._passed > 1 and seen - self.position > self._batch:
             jumped = ", ".join(f"{level:,}" for level in self.levels[self._passed : passed])
-            raise self._misuse(seen, f"one report passes several milestones ({jumped}), after {self.position:,} samples",
-                               "report after every optimizer step, or set fewer milestones in the sweep file")  # fmt: skip
+            raise self._misuse(
+                seen,
+                f"one report passes several milestones ({jumped}), after {self.position:,} samples",
+                "report after every optimizer step, or set fewer milestones in the sweep file",
+            )
         reached = tuple(range(max(self._passed, self.known), passed))
         self.position, self._passed = seen, passed
         return reached

@@ -236,24 +236,27 @@ class Trial(Hyperparameters):
         start = self._assignment.goes_on_from
         if start and self.samples_seen < start:
             raise EntrypointError(
-                self._assignment.where, "samples_seen", samples_seen, f"this trial goes on from the checkpoint of another one at {start:,} samples",
+                self._assignment.where,
+                "samples_seen",
+                samples_seen,
+                f"this trial goes on from the checkpoint of another one at {start:,} samples",
                 "begin from trial.latest_checkpoint()",
-            )  # fmt: skip
+            )
 
     def _check_scores(self) -> None:
         missing = next((name for name in self.metrics if name not in self._scores), None)
         if missing is not None:
             given = ", ".join(self._scores) or "none"
             raise EntrypointError(
-                self._assignment.where, "scores", None,
+                self._assignment.where,
+                "scores",
+                None,
                 f"the milestone at {self.samples_seen:,} samples was reported without '{missing}', by which the sweep judges "
                 f"(reported: {given})",
                 nearest(missing, self._scores) or "evaluate where trial.reaches_milestone(samples_seen) says so",
-            )  # fmt: skip
+            )
 
-    def _note_signal(
-        self, loss: Any, total_loss: Any, grad_norm: Any, learning_rate: Any, step: int | None
-    ) -> None:  # fmt: skip
+    def _note_signal(self, loss: Any, total_loss: Any, grad_norm: Any, learning_rate: Any, step: int | None) -> None:
         seen = self.samples_seen
         if loss is None or seen <= self._last_signal:
             return
@@ -261,12 +264,16 @@ class Trial(Hyperparameters):
         step = math.ceil(seen / self.effective_batch_size) if step is None else int(step)
         rate = self.learning_rate_at(max(0, min(step, self.steps) - 1)) if learning_rate is None else learning_rate
         signal = TrainingSignal(
-            step=step, samples_seen=seen, tokens_seen=self._tokens, loss=value,
+            step=step,
+            samples_seen=seen,
+            tokens_seen=self._tokens,
+            loss=value,
             total_loss=value if total_loss is None else self._number("total_loss", total_loss),
             grad_norm=0.0 if grad_norm is None else self._number("grad_norm", grad_norm),
-            learning_rate=self._number("learning_rate", rate), tokens_per_second=self._throughput(),
+            learning_rate=self._number("learning_rate", rate),
+            tokens_per_second=self._throughput(),
             elapsed_seconds=self._stopwatch.elapsed_seconds,
-        )  # fmt: skip
+        )
         self._last_signal = seen
         row = list(astuple(signal))
         self._unsent.append(row)
@@ -289,11 +296,19 @@ class Trial(Hyperparameters):
     def _send(self, reached: tuple[int, ...], now: bool = False) -> None:
         if not reached and not now and time.monotonic() - self._sent < SEND_EVERY_SECONDS:
             return
-        milestone = None if not reached else {
-            "indices": list(reached), "samples_seen": self.samples_seen, "tokens_seen": self._tokens,
-            "scores": self._scores, "standard_errors": self._errors, "evaluation_seconds": self._stopwatch.evaluation_seconds,
-            "elapsed_seconds": self._stopwatch.elapsed_seconds,
-        }  # fmt: skip
+        milestone = (
+            None
+            if not reached
+            else {
+                "indices": list(reached),
+                "samples_seen": self.samples_seen,
+                "tokens_seen": self._tokens,
+                "scores": self._scores,
+                "standard_errors": self._errors,
+                "evaluation_seconds": self._stopwatch.evaluation_seconds,
+                "elapsed_seconds": self._stopwatch.elapsed_seconds,
+            }
+        )
         with self._stopwatch.paused():  # the wait for a decision is nobody's training time
             answer = self._line.ask({"kind": "report", "signals": self._unsent, "milestone": milestone})
         self._unsent, self._stop = [], bool(answer["stop"])

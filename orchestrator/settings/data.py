@@ -43,17 +43,19 @@ class Phase:
         metadata=about(
             "Share of the rows of `data.train` or `data.mixture`, in the order of the length of their answers, "
             "shortest first; the shares of all phases add up to 1.",
-            gt=0, le=1,
+            gt=0,
+            le=1,
         ),
-    )  # fmt: skip
+    )
     replay: float = field(
         default=0.0,
         metadata=about(
             "Rows of earlier phases that are trained again in this one, under `phased` only: so many, as a share of "
             "all rows of the earlier phases, drawn with the trial's seed.",
-            ge=0, le=1,
+            ge=0,
+            le=1,
         ),
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -186,11 +188,19 @@ def _problems(data: DataSettings) -> Iterator[Problem]:
     given = [name for name, value in (("train", data.train), ("mixture", data.mixture)) if value]
     own = [phase for phase in data.phases if phase.train]
     if len(given) == 2:
-        yield Problem("train", data.train, "the mixture is the training data, so train must stay empty",
-                      "remove data.train or data.mixture")  # fmt: skip
+        yield Problem(
+            "train",
+            data.train,
+            "the mixture is the training data, so train must stay empty",
+            "remove data.train or data.mixture",
+        )
     if given and own:
-        yield Problem(given[0], data.train or None, f"the phases are the training data, so {given[0]} must stay empty",
-                      f"remove data.{given[0]}, or let the phases divide it with where or share")  # fmt: skip
+        yield Problem(
+            given[0],
+            data.train or None,
+            f"the phases are the training data, so {given[0]} must stay empty",
+            f"remove data.{given[0]}, or let the phases divide it with where or share",
+        )
     if not given and not data.phases:
         yield Problem("train", None, "the training data is missing", "give a file, folder, hub id or testbed:sft")
     yield from _doubled("phases", [phase.name for phase in data.phases], "phases")
@@ -213,16 +223,28 @@ def _phase_problems(data: DataSettings, has_data: bool) -> Iterator[Problem]:
         named = [name for name, is_given in filled if is_given]
         if len(named) != 1:
             found = " and ".join(named) or "none of them"
-            yield Problem(place, phase.name, f"a phase takes its rows by one of train, where and share, this one has {found}",
-                          "e.g. {name: skills, train: ./skills.jsonl}")  # fmt: skip
+            yield Problem(
+                place,
+                phase.name,
+                f"a phase takes its rows by one of train, where and share, this one has {found}",
+                "e.g. {name: skills, train: ./skills.jsonl}",
+            )
             return
         kinds += named
         if kinds[0] != kinds[-1]:
-            yield Problem(f"{place}.{kinds[-1]}", phase.name, f"the first phase takes its rows by {kinds[0]}, so all must",
-                          f"give {kinds[0]} here as well")  # fmt: skip
+            yield Problem(
+                f"{place}.{kinds[-1]}",
+                phase.name,
+                f"the first phase takes its rows by {kinds[0]}, so all must",
+                f"give {kinds[0]} here as well",
+            )
         if kinds[-1] != "train" and not has_data:
-            yield Problem(place, phase.name, f"{kinds[-1]} divides the rows of data.train or data.mixture, and neither is given",
-                          "give data.train")  # fmt: skip
+            yield Problem(
+                place,
+                phase.name,
+                f"{kinds[-1]} divides the rows of data.train or data.mixture, and neither is given",
+                "give data.train",
+            )
         if any(isinstance(values, list) and not values for values in phase.where.values()):
             yield Problem(f"{place}.where", phase.where, "an empty list of values fits no row")
     if data.phases and data.phases[0].replay:
@@ -238,5 +260,9 @@ def _mixture_problems(parts: Sequence[MixturePart]) -> Iterator[Problem]:
         if part.weight is not None and part.rows is not None:
             yield Problem(f"mixture.{index}.rows", part.rows, "a part has a weight or a number of rows, not both")
         elif any(weighted) and not weighted[index]:
-            yield Problem(f"mixture.{index}", part.name, "other parts have weights, so this one needs a weight too",
-                          "give every part a weight, or none")  # fmt: skip
+            yield Problem(
+                f"mixture.{index}",
+                part.name,
+                "other parts have weights, so this one needs a weight too",
+                "give every part a weight, or none",
+            )

@@ -28,13 +28,23 @@ def check_sweeps(sweeps: Sequence[RecordedSweep], objective: Objective) -> None:
         if names.count(sweep.name) > 1:
             raise DataError(where, "sweep", sweep.name, "two sweeps have this name", "give each a name of its own")
         if len(sweep.trials) < MIN_TRIALS:
-            raise DataError(where, "trials", len(sweep.trials), f"a replay needs at least {MIN_TRIALS} trials",
-                            "record more trials, or leave this sweep out")  # fmt: skip
+            raise DataError(
+                where,
+                "trials",
+                len(sweep.trials),
+                f"a replay needs at least {MIN_TRIALS} trials",
+                "record more trials, or leave this sweep out",
+            )
         for trial in sweep.trials:
             _check_trial(where, sweep, trial, objective)
         if not finals(sweep, objective):
-            raise DataError(where, "final", None, f"no trial has a finite final {objective.label} that keeps all constraints",
-                            "leave this sweep out, or choose another objective")  # fmt: skip
+            raise DataError(
+                where,
+                "final",
+                None,
+                f"no trial has a finite final {objective.label} that keeps all constraints",
+                "leave this sweep out, or choose another objective",
+            )
 
 
 def _check_trial(where: str, sweep: RecordedSweep, trial: RecordedTrial, objective: Objective) -> None:
@@ -52,5 +62,10 @@ def _require(place: str, field: str, metrics: Iterable[str], scores: Mapping[str
         if metric in scores:
             continue
         known = ", ".join(sorted(scores)) or "none"
-        raise DataError(place, field, metric, f"this metric was not recorded here; recorded metrics: {known}",
-                        nearest(metric, scores) or "choose a metric that every milestone has")  # fmt: skip
+        raise DataError(
+            place,
+            field,
+            metric,
+            f"this metric was not recorded here; recorded metrics: {known}",
+            nearest(metric, scores) or "choose a metric that every milestone has",
+        )

@@ -87,9 +87,10 @@ class Yardstick:
         done = {trial_id for trial_id, outcome in replay.outcomes.items() if outcome is Outcome.COMPLETED}
         # A trial that a worker halted although it was recorded to its end was stopped, whatever it is called.
         stopped = [
-            trial_id for trial_id, outcome in replay.outcomes.items()
+            trial_id
+            for trial_id, outcome in replay.outcomes.items()
             if outcome is Outcome.STOPPED or (outcome is Outcome.DIVERGED and trial_id in self._finals)
-        ]  # fmt: skip
+        ]
         lost = [trial_id for trial_id in self._top if trial_id not in done]
         margin = regret - (self.noise.deviation or 0.0)
         costly = [trial_id for trial_id in lost if self._finals[trial_id] - self._best < margin]

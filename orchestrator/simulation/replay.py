@@ -26,11 +26,19 @@ from orchestrator.simulation.rules import Rule
 DRAWS = 20
 
 SUMMARY = {
-    "samples_share": ("mean",), "makespan_seconds": ("mean",), "makespan_share": ("mean",),
-    "regret": ("median", "p95"), "regret_noise": ("median", "p95"), "regret_spread": ("median", "p95"),
-    "rank": ("mean", "median"), "top_1_kept": ("mean",), "top_decile_kept": ("mean",), "false_stop_rate": ("mean",),
-    "false_stop_top_decile": ("mean",), "false_stop_costly": ("mean",),
-}  # fmt: skip
+    "samples_share": ("mean",),
+    "makespan_seconds": ("mean",),
+    "makespan_share": ("mean",),
+    "regret": ("median", "p95"),
+    "regret_noise": ("median", "p95"),
+    "regret_spread": ("median", "p95"),
+    "rank": ("mean", "median"),
+    "top_1_kept": ("mean",),
+    "top_decile_kept": ("mean",),
+    "false_stop_rate": ("mean",),
+    "false_stop_top_decile": ("mean",),
+    "false_stop_costly": ("mean",),
+}
 """Figure -> the statistics that are reported of it, over sweeps and draws."""
 
 
@@ -114,16 +122,25 @@ class ReplayReport:
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values; per rule the summary over all sweeps, and over each sweep alone."""
         return {
-            "objective": self.objective.label, "mode": self.objective.mode, "clock": vars(self.clock),
-            "draws": self.draws, "seed": self.seed, "regret_unit": self.regret_unit, "notes": list(self.notes),
+            "objective": self.objective.label,
+            "mode": self.objective.mode,
+            "clock": vars(self.clock),
+            "draws": self.draws,
+            "seed": self.seed,
+            "regret_unit": self.regret_unit,
+            "notes": list(self.notes),
             "sweeps": [{**vars(sweep), "noise": vars(sweep.noise)} for sweep in self.sweeps],
             "rules": [
-                {"name": result.rule.name, "group": result.rule.group, "family": result.rule.family,
-                 **{name: estimate.as_dict() for name, estimate in row.items()},
-                 "per_sweep": {sweep.name: _alone(result, index) for index, sweep in enumerate(self.sweeps)}}
+                {
+                    "name": result.rule.name,
+                    "group": result.rule.group,
+                    "family": result.rule.family,
+                    **{name: estimate.as_dict() for name, estimate in row.items()},
+                    "per_sweep": {sweep.name: _alone(result, index) for index, sweep in enumerate(self.sweeps)},
+                }
                 for result, row in zip(self.results, self.summary(), strict=True)
             ],
-        }  # fmt: skip
+        }
 
 
 def replay(

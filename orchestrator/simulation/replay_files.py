@@ -61,9 +61,17 @@ def replay_recorded(
     sweeps = read_recorded(recorded_files(recorded))
     weights = left_out_models(sweeps) if leave_one_out else None
     return replay(
-        sweeps, chosen.rules, Objective(objective, mode), clock,
-        draws=draws, seed=seed, jobs=jobs, notes=chosen.notes, weights=weights, observer=observer,
-    )  # fmt: skip
+        sweeps,
+        chosen.rules,
+        Objective(objective, mode),
+        clock,
+        draws=draws,
+        seed=seed,
+        jobs=jobs,
+        notes=chosen.notes,
+        weights=weights,
+        observer=observer,
+    )
 
 
 def fit_forecast_files(recorded: Sequence[str | Path], out: Path, more: Sequence[RecordedSweep] = ()) -> ForecastModel:
@@ -84,8 +92,9 @@ def fit_forecast_files(recorded: Sequence[str | Path], out: Path, more: Sequence
     try:
         model.save(out)
     except OSError as error:
-        raise StorageError("--out", value=str(out), rule=f"this file cannot be written ({error})",
-                           mend="choose another place") from error  # fmt: skip
+        raise StorageError(
+            "--out", value=str(out), rule=f"this file cannot be written ({error})", mend="choose another place"
+        ) from error
     return model
 
 
@@ -112,8 +121,12 @@ def score_forecast(
     for metric in metrics:
         if not any(metric in common_metrics(sweep) for sweep in sweeps):
             known = sorted({name for sweep in sweeps for name in common_metrics(sweep)})
-            raise DataError("--objective", value=metric, rule="no sweep measured it at all its milestones",
-                            mend=f"choose among {', '.join(known)}")  # fmt: skip
+            raise DataError(
+                "--objective",
+                value=metric,
+                rule="no sweep measured it at all its milestones",
+                mend=f"choose among {', '.join(known)}",
+            )
     model = load_model(weights)
     models = left_out_models(sweeps) if leave_one_out else {sweep.name: model for sweep in sweeps}
     return calibrate(sweeps, models, metrics, leave_one_out)
@@ -129,7 +142,10 @@ def recorded_files(words: Sequence[str | Path]) -> list[Path]:
     for word in words:
         shipped = sorted(_SHIPPED_FOLDER.glob("*.jsonl.gz")) if str(word) == SHIPPED else [Path(word)]
         if not shipped:
-            raise DataError(SHIPPED, rule="no recorded sweeps come with this installation",
-                            mend="name files that `orchestrate record-export` wrote")  # fmt: skip
+            raise DataError(
+                SHIPPED,
+                rule="no recorded sweeps come with this installation",
+                mend="name files that `orchestrate record-export` wrote",
+            )
         files.extend(shipped)
     return files

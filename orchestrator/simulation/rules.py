@@ -92,9 +92,12 @@ def _named(word: str, known: Sequence[Rule], missing: Mapping[str, InputError]) 
         raise missing[group]
     names = {name for rule in known for name in (rule.name, rule.family, rule.group)}
     raise InputError(
-        "--rules", "", word, "no rule, family or group has this name",
+        "--rules",
+        "",
+        word,
+        "no rule, family or group has this name",
         nearest(word, names) or f"groups are {', '.join(sorted({rule.group for rule in known}))}",
-    )  # fmt: skip
+    )
 
 
 def _wanted(words: Sequence[str], group: str, own: Sequence[Rule]) -> bool:
@@ -118,8 +121,13 @@ def _rival_rules(group: str) -> list[Rule]:
 
 def _missing(group: str, error: ImportError) -> InputError:
     package = RIVALS[group][2]
-    return InputError("--rules", "", group, f"the package {package} cannot be imported ({error})",
-                      f"install it with: pip install '{package}'")  # fmt: skip
+    return InputError(
+        "--rules",
+        "",
+        group,
+        f"the package {package} cannot be imported ({error})",
+        f"install it with: pip install '{package}'",
+    )
 
 
 def _own_rules() -> list[Rule]:
@@ -140,8 +148,10 @@ def _own_rules() -> list[Rule]:
         **_over("paper-keep", (0.05, 0.1, 0.25, 0.5), _one_rung(0.1, ranking.by_paper)),
         **{name: _null(name, order) for name, order in _NULLS.items()},
     }
-    return [*(Rule(name, OURS, make) for name, make in ours.items()),
-            *(Rule(name, BASELINES, make) for name, make in plain.items())]  # fmt: skip
+    return [
+        *(Rule(name, OURS, make) for name, make in ours.items()),
+        *(Rule(name, BASELINES, make) for name, make in plain.items()),
+    ]
 
 
 _NULLS = {

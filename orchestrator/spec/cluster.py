@@ -63,5 +63,10 @@ def _find(name: str) -> Path | None:
     if name == "local":
         return None
     known = sorted({"local", *(path.stem for folder in PROFILE_FOLDERS for path in folder.glob("*.yaml"))})
-    raise SpecError("", "cluster", name, "there is no such cluster profile",
-                    nearest(name, known) or f"known: {', '.join(known)}, or give a file")  # fmt: skip
+    raise SpecError(
+        "",
+        "cluster",
+        name,
+        "there is no such cluster profile",
+        nearest(name, known) or f"known: {', '.join(known)}, or give a file",
+    )

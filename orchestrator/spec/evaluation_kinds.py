@@ -56,30 +56,40 @@ KINDS: Mapping[str, EvaluationKind] = {
     "loss": EvaluationKind("cross-entropy on answers", _loss_metrics, (*_ROWS, "perplexity")),
     "text_loss": EvaluationKind(
         "cross-entropy on plain text, and forgetting",
-        lambda entry: (*_loss_metrics(entry), "forgetting"), ("data", "limit", "perplexity"), own_data=True,
+        lambda entry: (*_loss_metrics(entry), "forgetting"),
+        ("data", "limit", "perplexity"),
+        own_data=True,
     ),
     "exact_match": EvaluationKind(
         "share of greedy answers that equal the reference",
-        lambda entry: ("exact_match",), (*_ROWS, "max_new_tokens", "extract"),
+        lambda entry: ("exact_match",),
+        (*_ROWS, "max_new_tokens", "extract"),
     ),
     "multiple_choice": EvaluationKind(
-        "share of questions whose right choice is the likeliest", _choice_metrics,
-        ("data", "columns", "limit", "choices", "prompt", "num_fewshot", "fewshot_data",
-         "too_long"), own_data=True,
+        "share of questions whose right choice is the likeliest",
+        _choice_metrics,
+        ("data", "columns", "limit", "choices", "prompt", "num_fewshot", "fewshot_data", "too_long"),
+        own_data=True,
     ),
     "instructions": EvaluationKind(
         "verifiable instructions followed (IFEval)",
-        lambda entry: INSTRUCTION_METRICS, ("data", "limit", "max_new_tokens", "unverifiable", "too_long"), own_data=True,
+        lambda entry: INSTRUCTION_METRICS,
+        ("data", "limit", "max_new_tokens", "unverifiable", "too_long"),
+        own_data=True,
     ),
     "lm_eval": EvaluationKind(
-        "tasks of EleutherAI's lm-eval", lambda entry: (),
-        ("limit", "prompt", "num_fewshot", "tasks", "task_folders", "unsafe_code"), takes_data=False,
+        "tasks of EleutherAI's lm-eval",
+        lambda entry: (),
+        ("limit", "prompt", "num_fewshot", "tasks", "task_folders", "unsafe_code"),
+        takes_data=False,
     ),
     "judge": EvaluationKind(
-        "answers graded by another model (MT-Bench)", _judge_metrics,
-        ("data", "limit", "max_new_tokens", "judge", "too_long"), own_data=True,
+        "answers graded by another model (MT-Bench)",
+        _judge_metrics,
+        ("data", "limit", "max_new_tokens", "judge", "too_long"),
+        own_data=True,
     ),
-}  # fmt: skip
+}
 
 
 def metrics_of(entry: EvaluationSet) -> list[str]:
@@ -107,8 +117,13 @@ def check_set(entry: EvaluationSet, place: str) -> None:
     kind = KINDS[entry.kind]
     _check_strays(entry, place, (*_COMMON, *kind.reads))
     if kind.own_data and entry.data == "held_out":
-        raise SpecError("", f"{place}.data", None, f"kind {entry.kind} cannot read the held-out rows",
-                        "give it rows of its own: a file, a folder or a hub id")  # fmt: skip
+        raise SpecError(
+            "",
+            f"{place}.data",
+            None,
+            f"kind {entry.kind} cannot read the held-out rows",
+            "give it rows of its own: a file, a folder or a hub id",
+        )
     if entry.kind == "lm_eval" and not entry.tasks:
         raise SpecError("", f"{place}.tasks", None, "kind lm_eval needs tasks", "for example tasks: [arc_easy]")
     if entry.kind == "judge":
@@ -116,8 +131,13 @@ def check_set(entry: EvaluationSet, place: str) -> None:
     if entry.extract:
         _check_pattern(entry.extract, f"{place}.extract")
     if entry.fewshot_data and not entry.num_fewshot:
-        raise SpecError("", f"{place}.num_fewshot", entry.num_fewshot, "fewshot_data is given, but no example is asked for",
-                        "set num_fewshot, or remove fewshot_data")  # fmt: skip
+        raise SpecError(
+            "",
+            f"{place}.num_fewshot",
+            entry.num_fewshot,
+            "fewshot_data is given, but no example is asked for",
+            "set num_fewshot, or remove fewshot_data",
+        )
 
 
 def _check_strays(entry: EvaluationSet, place: str, read: Sequence[str]) -> None:
@@ -125,21 +145,36 @@ def _check_strays(entry: EvaluationSet, place: str, read: Sequence[str]) -> None
     for field in fields(entry):
         if field.name not in read and getattr(entry, field.name) != getattr(default, field.name):
             able = [name for name, kind in KINDS.items() if field.name in kind.reads]
-            raise SpecError("", f"{place}.{field.name}", getattr(entry, field.name),
-                            f"has no meaning for kind {entry.kind}, only for {', '.join(able)}",
-                            f"remove it, or change the kind (kind {entry.kind} reads {', '.join(read)})")  # fmt: skip
+            raise SpecError(
+                "",
+                f"{place}.{field.name}",
+                getattr(entry, field.name),
+                f"has no meaning for kind {entry.kind}, only for {', '.join(able)}",
+                f"remove it, or change the kind (kind {entry.kind} reads {', '.join(read)})",
+            )
 
 
 def _check_judge(entry: EvaluationSet, place: str) -> None:
     if entry.judge is None:
-        raise SpecError("", f"{place}.judge", None, "kind judge needs to know who judges",
-                        "give judge: {base_url: ..., model: ...}")  # fmt: skip
+        raise SpecError(
+            "", f"{place}.judge", None, "kind judge needs to know who judges", "give judge: {base_url: ..., model: ...}"
+        )
     if "@" in entry.judge.base_url.partition("://")[2].partition("/")[0]:
-        raise SpecError("", f"{place}.judge.base_url", None, "holds a login, and sweep files are stored and shown",
-                        "put the key into an environment variable and name it with api_key_env")  # fmt: skip
+        raise SpecError(
+            "",
+            f"{place}.judge.base_url",
+            None,
+            "holds a login, and sweep files are stored and shown",
+            "put the key into an environment variable and name it with api_key_env",
+        )
     if entry.judge.baseline != "base" and entry.judge.grading != "pairwise":
-        raise SpecError("", f"{place}.judge.baseline", entry.judge.baseline, "grading single compares with nothing",
-                        "set grading: pairwise, or remove baseline")  # fmt: skip
+        raise SpecError(
+            "",
+            f"{place}.judge.baseline",
+            entry.judge.baseline,
+            "grading single compares with nothing",
+            "set grading: pairwise, or remove baseline",
+        )
 
 
 def _check_pattern(pattern: str, place: str) -> None:
@@ -148,20 +183,33 @@ def _check_pattern(pattern: str, place: str) -> None:
     except re.error as error:
         raise SpecError("", place, pattern, f"is no regular expression: {error}") from error
     if compiled.groups < 1:
-        raise SpecError("", place, pattern, "has no group, so that nothing is compared",
-                        "put what is compared in brackets, e.g. '#### (.*)'")  # fmt: skip
+        raise SpecError(
+            "",
+            place,
+            pattern,
+            "has no group, so that nothing is compared",
+            "put what is compared in brackets, e.g. '#### (.*)'",
+        )
 
 
 def no_such_metric(metric: str, sets: Sequence[EvaluationSet], place: str) -> SpecError:
     """Return the error for a metric that no set gives."""
     known = [name for entry in sets for name in metrics_of(entry)]
     known += [f"{entry.name}/{task}/METRIC" for entry in sets for task in entry.tasks]
-    return SpecError("", place, metric, "no evaluation set gives this metric",
-                     nearest(metric, known) or f"available: {', '.join(known)}")  # fmt: skip
+    return SpecError(
+        "",
+        place,
+        metric,
+        "no evaluation set gives this metric",
+        nearest(metric, known) or f"available: {', '.join(known)}",
+    )
 
 
-LATER_FIELDS = tuple(field.name for field in fields(EvaluationSet) if field.name not in (
-    "name", "kind", "data", "format", "columns", "limit", "max_new_tokens", "when"))  # fmt: skip
+LATER_FIELDS = tuple(
+    field.name
+    for field in fields(EvaluationSet)
+    if field.name not in ("name", "kind", "data", "format", "columns", "limit", "max_new_tokens", "when")
+)
 """Fields that came later: where they have their defaults a sweep's identity leaves them out, so that earlier ones resume."""
 
 PATIENCE = ("api_key_env", "concurrency", "timeout_seconds", "retries", "max_minutes")

@@ -82,8 +82,13 @@ def apply_override(values: dict[str, Any], text: str) -> PathKey:
             place[key] = {}
         place = place[key]
         if isinstance(place, list):
-            raise SpecError("--set", field, raw, f"an override cannot reach into a list ('{'.'.join(keys[: depth + 1])}')",
-                            "set the whole list")  # fmt: skip
+            raise SpecError(
+                "--set",
+                field,
+                raw,
+                f"an override cannot reach into a list ('{'.'.join(keys[: depth + 1])}')",
+                "set the whole list",
+            )
         if not isinstance(place, dict):
             raise SpecError("--set", field, raw, f"'{key}' holds {place!r} and has no fields of its own")
     place[keys[-1]] = value

@@ -29,8 +29,13 @@ def with_own_space(values: Any) -> Any:
     if values.get("entrypoint") is not None:
         return {**values, "search_space": OwnValues(space)}
     if "params" in space:
-        raise SpecError("", "search_space.params", None, "free hyperparameters belong to training of your own",
-                        "name it with entrypoint, or put a method's hyperparameters under search_space.method")  # fmt: skip
+        raise SpecError(
+            "",
+            "search_space.params",
+            None,
+            "free hyperparameters belong to training of your own",
+            "name it with entrypoint, or put a method's hyperparameters under search_space.method",
+        )
     return values
 
 
@@ -51,22 +56,38 @@ def check_own_training(
     _check_form(entrypoint)
     section = next((name for name in REPLACED if name in given), None)
     if section is not None:
-        raise SpecError("", section, None, "does not apply to a sweep with an entrypoint: its code brings its own",
-                        f"remove {section}, or remove entrypoint")  # fmt: skip
+        raise SpecError(
+            "",
+            section,
+            None,
+            "does not apply to a sweep with an entrypoint: its code brings its own",
+            f"remove {section}, or remove entrypoint",
+        )
     if samples is None:
-        raise SpecError("", "budget.samples", None, "a sweep with an entrypoint counts its budget in samples, as the size of the data is unknown",
-                        "give the samples that one trial trains on, over all epochs")  # fmt: skip
+        raise SpecError(
+            "",
+            "budget.samples",
+            None,
+            "a sweep with an entrypoint counts its budget in samples, as the size of the data is unknown",
+            "give the samples that one trial trains on, over all epochs",
+        )
     _check_words(entrypoint, space)
 
 
 def _check_form(entrypoint: EntrypointSettings) -> None:
     if bool(entrypoint.function) == bool(entrypoint.command):
-        raise SpecError("", "entrypoint", None, "names exactly one of function and command",
-                        "e.g. entrypoint: my_script.py:train")  # fmt: skip
+        raise SpecError(
+            "", "entrypoint", None, "names exactly one of function and command", "e.g. entrypoint: my_script.py:train"
+        )
     place, colon, name = entrypoint.function.rpartition(":")
     if entrypoint.function and not (colon and place and name.isidentifier()):
-        raise SpecError("", "entrypoint.function", entrypoint.function, "is FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION",
-                        "e.g. my_script.py:train")  # fmt: skip
+        raise SpecError(
+            "",
+            "entrypoint.function",
+            entrypoint.function,
+            "is FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION",
+            "e.g. my_script.py:train",
+        )
 
 
 def _check_words(entrypoint: EntrypointSettings, space: SearchSpace) -> None:
@@ -77,7 +98,13 @@ def _check_words(entrypoint: EntrypointSettings, space: SearchSpace) -> None:
         unknown = next((name for name in names_in(entrypoint.command) if name not in known), None)
         if unknown is not None:
             mend = nearest(unknown, known) or f"known: {', '.join(known)}; braces themselves are written {{{{ and }}}}"
-            raise SpecError("", "entrypoint.command", f"{{{unknown}}}", f"trials of method '{method}' have no value of this name", mend)  # fmt: skip
+            raise SpecError(
+                "",
+                "entrypoint.command",
+                f"{{{unknown}}}",
+                f"trials of method '{method}' have no value of this name",
+                mend,
+            )
 
 
 def beside(entrypoint: EntrypointSettings, sweep_file: Path) -> EntrypointSettings:

@@ -166,7 +166,10 @@ class SweepSpec(Closed):
     entrypoint: Annotated[
         EntrypointSettings | None,
         BeforeValidator(_as_function, json_schema_input_type=str | EntrypointSettings | None),
-    ] = Field(default=None, description="Training of your own (`FILE.py:FUNCTION` is enough); excludes model, data, evaluation and training.")  # fmt: skip
+    ] = Field(
+        default=None,
+        description="Training of your own (`FILE.py:FUNCTION` is enough); excludes model, data, evaluation and training.",
+    )
     model: Annotated[ModelSettings, BeforeValidator(_as_path, json_schema_input_type=str | ModelSettings)] = Field(
         default=ModelSettings(""), description="Base model (a path is enough); required without an entrypoint."
     )
@@ -248,39 +251,61 @@ class SweepSpec(Closed):
     def _check_data(self) -> None:
         for section in ("model", "data"):
             if section not in self.model_fields_set:
-                raise SpecError("", section, None, "this field is required",
-                                "or train with code of your own: entrypoint: my_script.py:train")  # fmt: skip
+                raise SpecError(
+                    "",
+                    section,
+                    None,
+                    "this field is required",
+                    "or train with code of your own: entrypoint: my_script.py:train",
+                )
         if problem := find_problem(self.data):
             raise SpecError("", f"data.{problem.field}", problem.value, problem.rule, problem.mend)
         if self.data.held_out == 0 and any(
             entry.data == "held_out" and KINDS[entry.kind].takes_data for entry in self.evaluation
         ):
-            raise SpecError("", "data.held_out", self.data.held_out, "an evaluation set reads held_out, so it must not be 0",
-                            "give a share, a count or a source")  # fmt: skip
+            raise SpecError(
+                "",
+                "data.held_out",
+                self.data.held_out,
+                "an evaluation set reads held_out, so it must not be 0",
+                "give a share, a count or a source",
+            )
         if "phased" in (self.search_space.data_strategy.grid() or ()) and len(self.data.phases) < 2:
             raise SpecError("", "data.phases", None, "data_strategy phased needs at least two phases")
 
     def _check_rungs(self) -> None:
         for index, level in enumerate(self.stopping.rungs.levels):
             if level not in self.milestones:
-                raise SpecError("", f"stopping.rungs.levels.{index}", level,
-                                f"a rung must be one of the milestones {self.milestones}")  # fmt: skip
+                raise SpecError(
+                    "",
+                    f"stopping.rungs.levels.{index}",
+                    level,
+                    f"a rung must be one of the milestones {self.milestones}",
+                )
 
     def _check_late_objective(self) -> None:
         rungs = self.stopping.rungs
         detached = {f"{entry.name}/" for entry in self.evaluation if entry.detached}
         for metric in self.judged_metrics:
             if any(metric.startswith(prefix) for prefix in detached):
-                raise SpecError("", "objective", metric,
-                                "belongs to a detached evaluation set, whose scores come when the trials have been judged",
-                                "set detached: false with when: end, or judge by another metric")  # fmt: skip
+                raise SpecError(
+                    "",
+                    "objective",
+                    metric,
+                    "belongs to a detached evaluation set, whose scores come when the trials have been judged",
+                    "set detached: false with when: end, or judge by another metric",
+                )
         late = {f"{entry.name}/" for entry in self.evaluation if entry.when == "end"}
         for metric in self.objective.weights:
             judged_late = any(metric.startswith(prefix) for prefix in late)
             if judged_late and rungs.enabled and len(self.milestones) > 1:
-                raise SpecError("", "objective.metric", metric,
-                                "rungs judge the objective at milestones, and this metric is evaluated only at the end",
-                                "set its evaluation set to when: milestones, or stopping.rungs.enabled: false")  # fmt: skip
+                raise SpecError(
+                    "",
+                    "objective.metric",
+                    metric,
+                    "rungs judge the objective at milestones, and this metric is evaluated only at the end",
+                    "set its evaluation set to when: milestones, or stopping.rungs.enabled: false",
+                )
 
     def _objectives(self) -> list[tuple[str, ObjectiveSpec]]:
         """Return all objectives with the fields where they stand."""

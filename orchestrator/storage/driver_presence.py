@@ -121,10 +121,13 @@ def check_not_driven(folder: SweepFolder, where: str) -> None:
     sign = read_driver(folder)
     if sign is not None and sign.alive:
         raise StorageError(
-            where, "name", folder.name, f"this sweep is being run by {sign.label}",
+            where,
+            "name",
+            folder.name,
+            f"this sweep is being run by {sign.label}",
             f"see it with 'orchestrate watch {folder.root}', or stop it there first (one that was killed on another "
             f"machine counts as gone after {SILENT_SECONDS:.0f} seconds)",
-        )  # fmt: skip
+        )
 
 
 def _write(file: Path, sign: DriverSign) -> None:

@@ -78,8 +78,11 @@ def _records(path: Path, data: bytes, first: int) -> list[Record]:
     for number, line in enumerate(data.split(b"\n")[:-1], first):
         record = _parse(line)
         if record is None:
-            raise StorageError(f"{path}:{number}", rule="this line of the journal is damaged",
-                               mend="restore the file from a copy, or start anew with --fresh")  # fmt: skip
+            raise StorageError(
+                f"{path}:{number}",
+                rule="this line of the journal is damaged",
+                mend="restore the file from a copy, or start anew with --fresh",
+            )
         records.append(record)
     return records
 

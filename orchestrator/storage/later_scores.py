@@ -105,10 +105,15 @@ def same_scores(one: LaterScores, other: LaterScores) -> bool:
 
 def _said(found: LaterScores) -> list[Any]:
     # As text: NaN is not equal to itself.
-    return [found.trial_id, found.index, found.samples_seen, *(
-        sorted((name, repr(float(value))) for name, value in values.items())
-        for values in (found.scores, found.standard_errors)
-    )]  # fmt: skip
+    return [
+        found.trial_id,
+        found.index,
+        found.samples_seen,
+        *(
+            sorted((name, repr(float(value))) for name, value in values.items())
+            for values in (found.scores, found.standard_errors)
+        ),
+    ]
 
 
 def unscored(found: Iterable[LaterScores]) -> int:

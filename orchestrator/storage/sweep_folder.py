@@ -130,8 +130,12 @@ def latest_sweep(storage: Path) -> SweepFolder:
     """
     folders = sweep_folders(storage)
     if not folders:
-        raise StorageError("--storage", value=str(storage), rule="no sweep has been run in this storage folder",
-                           mend="name the storage folder with --storage")  # fmt: skip
+        raise StorageError(
+            "--storage",
+            value=str(storage),
+            rule="no sweep has been run in this storage folder",
+            mend="name the storage folder with --storage",
+        )
     return max(folders, key=lambda folder: folder.journal.stat().st_mtime)
 
 
@@ -152,8 +156,12 @@ def find_sweep(sweep: str, storage: Path | str) -> SweepFolder:
             return folder
     known = [folder.name for folder in sweep_folders(storage)]
     shown = f"the storage '{storage}' has {', '.join(known[:8])}" if known else f"the storage '{storage}' has none"
-    raise StorageError("SWEEP", value=sweep, rule=f"there is no such sweep; {shown}",
-                       mend=nearest(sweep, known) or "name the storage folder with --storage, or the sweep's folder")  # fmt: skip
+    raise StorageError(
+        "SWEEP",
+        value=sweep,
+        rule=f"there is no such sweep; {shown}",
+        mend=nearest(sweep, known) or "name the storage folder with --storage, or the sweep's folder",
+    )
 
 
 def check_storage(storage: Path, needed_bytes: int = 0) -> None:
@@ -167,17 +175,28 @@ def check_storage(storage: Path, needed_bytes: int = 0) -> None:
     while not os.path.exists(place) and place != place.parent:
         place = place.parent
     if not place.is_dir():
-        raise StorageError("storage", value=str(storage), rule=f"'{place}' is a file, not a folder",
-                           mend="choose another folder with --storage")  # fmt: skip
+        raise StorageError(
+            "storage",
+            value=str(storage),
+            rule=f"'{place}' is a file, not a folder",
+            mend="choose another folder with --storage",
+        )
     if not os.access(place, os.W_OK | os.X_OK):
-        raise StorageError("storage", value=str(storage), rule=f"'{place}' is not writable for you",
-                           mend="choose another folder with --storage")  # fmt: skip
+        raise StorageError(
+            "storage",
+            value=str(storage),
+            rule=f"'{place}' is not writable for you",
+            mend="choose another folder with --storage",
+        )
     free = shutil.disk_usage(place).free
     needed = max(MIN_FREE_BYTES, needed_bytes)
     if free < needed:
-        raise StorageError("storage", value=str(storage),
-                           rule=f"the disk has {free / 2**20:.0f} MiB free, the sweep needs {needed / 2**20:.0f} MiB",
-                           mend="free some space, or choose another folder with --storage")  # fmt: skip
+        raise StorageError(
+            "storage",
+            value=str(storage),
+            rule=f"the disk has {free / 2**20:.0f} MiB free, the sweep needs {needed / 2**20:.0f} MiB",
+            mend="free some space, or choose another folder with --storage",
+        )
 
 
 def is_disk_full(error: OSError) -> bool:

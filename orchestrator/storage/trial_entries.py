@@ -130,14 +130,23 @@ def milestone_record(
 ) -> Record:
     """Return a milestone as the journal holds it, the opposite of `TrialEntry.note_progress`."""
     record: Record = {
-        "trial": entry.trial_id, "index": milestone.index, "level": milestone.level, "state": milestone.state.value,
-        "samples_seen": milestone.samples_seen, "tokens_seen": milestone.tokens_seen, "scores": dict(milestone.scores),
+        "trial": entry.trial_id,
+        "index": milestone.index,
+        "level": milestone.level,
+        "state": milestone.state.value,
+        "samples_seen": milestone.samples_seen,
+        "tokens_seen": milestone.tokens_seen,
+        "scores": dict(milestone.scores),
         "standard_errors": dict(milestone.standard_errors),
-        "training_seconds": milestone.training_seconds, "evaluation_seconds": milestone.evaluation_seconds,
-        "setup_seconds": milestone.setup_seconds, "checkpoint": milestone.checkpoint, "node": milestone.node,
+        "training_seconds": milestone.training_seconds,
+        "evaluation_seconds": milestone.evaluation_seconds,
+        "setup_seconds": milestone.setup_seconds,
+        "checkpoint": milestone.checkpoint,
+        "node": milestone.node,
         "last_signal": asdict(milestone.signals[-1]) if milestone.signals else None,
-        "dynamics": dynamics, "decision": asdict(decision),
-    }  # fmt: skip
+        "dynamics": dynamics,
+        "decision": asdict(decision),
+    }
     return record if entry.in_search else {**record, "role": entry.role.value}
 
 

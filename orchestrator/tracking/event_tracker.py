@@ -47,9 +47,11 @@ _SWEEP_STATUS = {
 
 
 _FORECAST = {
-    "expected_final": "forecast/expected", "expected_low": "forecast/low", "expected_high": "forecast/high",
+    "expected_final": "forecast/expected",
+    "expected_low": "forecast/low",
+    "expected_high": "forecast/high",
     "probability_best": "forecast/probability_best",
-}  # fmt: skip
+}
 """What a decision by forecast leaves in its evidence, and the metric that draws it."""
 
 

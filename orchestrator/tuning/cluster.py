@@ -65,8 +65,12 @@ def check_address(address: str) -> None:
         from ray._private.services import canonicalize_bootstrap_address
 
         if canonicalize_bootstrap_address("auto") is None:
-            raise ClusterError("--ray", value=address, rule="no Ray cluster runs on this machine",
-                               mend="start one with 'ray start --head', or leave --ray out")  # fmt: skip
+            raise ClusterError(
+                "--ray",
+                value=address,
+                rule="no Ray cluster runs on this machine",
+                mend="start one with 'ray start --head', or leave --ray out",
+            )
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
@@ -74,8 +78,12 @@ def check_address(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     except OSError as error:
-        raise ClusterError("--ray", value=address, rule=f"nothing answers at this address ({error})",
-                           mend="check that the head node is up and the port is right, or leave --ray out") from error  # fmt: skip
+        raise ClusterError(
+            "--ray",
+            value=address,
+            rule=f"nothing answers at this address ({error})",
+            mend="check that the head node is up and the port is right, or leave --ray out",
+        ) from error
 
 
 def _connect(profile: ClusterProfile) -> None:
@@ -86,9 +94,14 @@ def _connect(profile: ClusterProfile) -> None:
         _join(profile.address)
         return
     ray.init(
-        address="local", num_cpus=profile.cpus, num_gpus=profile.gpus, include_dashboard=False,
-        logging_level=logging.ERROR, log_to_driver=False, configure_logging=True,
-    )  # fmt: skip
+        address="local",
+        num_cpus=profile.cpus,
+        num_gpus=profile.gpus,
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        configure_logging=True,
+    )
 
 
 def _join(address: str) -> None:
@@ -99,11 +112,13 @@ def _join(address: str) -> None:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     except (AuthenticationError, ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(
-            "--ray", value=address, rule=f"Ray cannot join this cluster ({error})",
+            "--ray",
+            value=address,
+            rule=f"Ray cannot join this cluster ({error})",
             mend="if it asks for a token (`ray start` does wherever one exists), set RAY_AUTH_MODE=token and name the "
             "cluster's token with RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH; check also that it runs the Ray version "
             f"installed here, {ray.__version__}",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def is_this_machine(address: str) -> bool:
@@ -133,8 +148,12 @@ def _capacity(profile: ClusterProfile, resources: Resources, planned_trials: int
         asked = f"{resources.cpu:g} CPU, {resources.gpu:g} GPU" + (
             f", {resources.memory_gib:g} GiB" if resources.memory_gib else ""
         )
-        raise ClusterError("cluster", "resources", asked,
-                           f"the cluster cannot hold one trial (it has {cpus:g} CPU, {gpus:g} GPU)",
-                           "lower resources, or use a larger cluster")  # fmt: skip
+        raise ClusterError(
+            "cluster",
+            "resources",
+            asked,
+            f"the cluster cannot hold one trial (it has {cpus:g} CPU, {gpus:g} GPU)",
+            "lower resources, or use a larger cluster",
+        )
     slots = min(slots, resources.concurrency or slots, planned_trials)
     return Capacity(cpus, gpus, slots, profile.address or "local")

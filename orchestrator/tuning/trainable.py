@@ -105,12 +105,22 @@ class TrialRunner(MilestoneRunner):
         if state is TrialState.RUNNING and self._task.keep_weights:
             self._keep_weights()
         milestone = Milestone(
-            trial_id=self._trial_id, index=self._next, level=level, samples_seen=trial.samples_seen,
-            tokens_seen=trial.tokens_seen, state=state, scores=scores, signals=advance.signals,
-            training_seconds=advance.training_seconds, evaluation_seconds=evaluation_seconds,
-            setup_seconds=setup_seconds, checkpoint=checkpoint, system=system_values(), node=socket.gethostname(),
+            trial_id=self._trial_id,
+            index=self._next,
+            level=level,
+            samples_seen=trial.samples_seen,
+            tokens_seen=trial.tokens_seen,
+            state=state,
+            scores=scores,
+            signals=advance.signals,
+            training_seconds=advance.training_seconds,
+            evaluation_seconds=evaluation_seconds,
+            setup_seconds=setup_seconds,
+            checkpoint=checkpoint,
+            system=system_values(),
+            node=socket.gethostname(),
             standard_errors={} if diverged else _standard_errors(session_for(self._task)),
-        )  # fmt: skip
+        )
         write_report(self._task.folder.report(self._trial_id, self._next), milestone, advance.halted)
         self._forget_older_checkpoints()
 

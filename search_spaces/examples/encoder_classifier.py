@@ -30,10 +30,15 @@ def main():
     tokenizer.add_special_tokens({"mask_token": "<|mask|>"})
     rows, labels = questions(tokenizer)
     config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=options.width, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=2 * options.width, max_position_embeddings=128, num_labels=len(labels),
+        vocab_size=len(tokenizer),
+        hidden_size=options.width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=2 * options.width,
+        max_position_embeddings=128,
+        num_labels=len(labels),
         pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
+    )
     encoder = pretrained_by_masking(config, tokenizer, rows, options.masked_share)
     model = BertForSequenceClassification(config)
     model.bert.load_state_dict(encoder.bert.state_dict(), strict=False)
@@ -77,9 +82,15 @@ def pretrained_by_masking(config, tokenizer, rows, masked_share):
     """Return an encoder that has learnt to fill in words for a few steps, on the questions alone."""
     model = BertForMaskedLM(config)
     arguments = TrainingArguments(
-        output_dir="unused", max_steps=20, per_device_train_batch_size=16, learning_rate=1e-3, use_cpu=True,
-        save_strategy="no", report_to="none", disable_tqdm=True,
-    )  # fmt: skip
+        output_dir="unused",
+        max_steps=20,
+        per_device_train_batch_size=16,
+        learning_rate=1e-3,
+        use_cpu=True,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
     texts = [{"input_ids": row["input_ids"]} for row in rows]
     collator = DataCollatorForLanguageModeling(tokenizer, mlm_probability=masked_share)
     Trainer(model=model, args=arguments, train_dataset=texts, data_collator=collator).train()

@@ -11,9 +11,11 @@ def train(trial):
     torch.manual_seed(trial.seed)
     (train_x, train_y), (test_x, test_y) = digits()
     model = nn.Sequential(
-        nn.Linear(64, trial.params["width"]), nn.ReLU(), nn.Dropout(trial.params["dropout"]),
+        nn.Linear(64, trial.params["width"]),
+        nn.ReLU(),
+        nn.Dropout(trial.params["dropout"]),
         nn.Linear(trial.params["width"], 10),
-    )  # fmt: skip
+    )
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=trial.config.weight_decay)
     order = torch.Generator().manual_seed(trial.seed)
 

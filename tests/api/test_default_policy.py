@@ -8,9 +8,12 @@ from orchestrator.decisions.engine.policy import DEFAULT_POLICY
 from orchestrator.spec.loading import parse_sweep
 
 SWEEP = {
-    "name": "plain", "model": "testbed", "data": {"train": "testbed:sft"},
-    "search_space": {"method": "full", "effective_batch_size": 8}, "budget": {"samples": 512},
-}  # fmt: skip
+    "name": "plain",
+    "model": "testbed",
+    "data": {"train": "testbed:sft"},
+    "search_space": {"method": "full", "effective_batch_size": 8},
+    "budget": {"samples": 512},
+}
 
 
 def test_default_of_the_sweep_file_is_the_default_policy() -> None:

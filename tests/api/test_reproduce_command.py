@@ -137,7 +137,7 @@ def test_too_few_seeds_leave_a_finding_without_a_verdict(tmp_path):
         ({"tracking_uri": "http://127.0.0.1:9"}, "the tracking server must answer"),
         ({"ray_address": "127.0.0.1:9"}, "nothing answers at this address"),
     ],
-)  # fmt: skip
+)
 def test_wrong_requests_get_one_message_and_nothing_is_written(tmp_path, arguments, words):
     with pytest.raises(InputError, match=re.compile(words, re.IGNORECASE)):
         reproduce(**arguments, storage=tmp_path / "runs")

@@ -152,15 +152,24 @@ def main() -> None:
 
 def print_errors(sweeps: Sequence[RecordedSweep], weights: Mapping[str, ForecastModel]) -> None:
     """Print how wrong forecasts are before and after a third of the better half has ended."""
-    found = np.array([
-        row for sweep in sweeps for metric in METRICS if metric in common_metrics(sweep)
-        for row in value_errors(sweep, metric, weights[sweep.name], DRAWS)
-    ])  # fmt: skip
+    found = np.array(
+        [
+            row
+            for sweep in sweeps
+            for metric in METRICS
+            if metric in common_metrics(sweep)
+            for row in value_errors(sweep, metric, weights[sweep.name], DRAWS)
+        ]
+    )
     stages = np.round(np.log2(found[:, 0]))
     lines = [
-        [f"1/{2 ** -at:.0f}", str(int((stages == at).sum())), *(f"{value:.2f}" for value in np.median(found[stages == at, 1:], axis=0))]
+        [
+            f"1/{2**-at:.0f}",
+            str(int((stages == at).sum())),
+            *(f"{value:.2f}" for value in np.median(found[stages == at, 1:], axis=0)),
+        ]
         for at in np.unique(stages)
-    ]  # fmt: skip
+    ]
     head = ["share of training", "cohorts x draws", "error before", "error after"]
     print_table("Error of the final objective, in standard deviations of the better half, median", [head, *lines])
 
@@ -180,8 +189,16 @@ def print_waves(sweeps: Sequence[RecordedSweep], weights: Mapping[str, ForecastM
                         share, regret = second_wave(sweep, objective, weights[sweep.name], learns, seed)
                         rows.append((share, regret / (noise[sweep.name].deviation or math.nan)))
             table = np.array(rows)
-            lines.append([kind, "yes" if learns else "no", f"{table[:, 0].mean():.3f}",
-                          f"{np.median(table[:, 1]):.2f}", f"{np.minimum(table[:, 1], 5).mean():.2f}", f"{(table[:, 1] <= 0).mean():.2f}"])  # fmt: skip
+            lines.append(
+                [
+                    kind,
+                    "yes" if learns else "no",
+                    f"{table[:, 0].mean():.3f}",
+                    f"{np.median(table[:, 1]):.2f}",
+                    f"{np.minimum(table[:, 1], 5).mean():.2f}",
+                    f"{(table[:, 1] <= 0).mean():.2f}",
+                ]
+            )
     head = ["objective", "learns", "samples of the second wave", "regret median", "mean (cut at 5)", "best chosen"]
     print_table("A second wave, after the first has ended", [head, *lines])
 

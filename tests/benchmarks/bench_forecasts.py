@@ -46,12 +46,16 @@ REGRESSORS: dict[str, Callable[[], Any]] = {
     "gradient boosting": lambda: HistGradientBoostingRegressor(
         max_iter=150, learning_rate=0.05, max_leaf_nodes=8, min_samples_leaf=20, l2_regularization=10.0, random_state=0
     ),
-    "random forest": lambda: RandomForestRegressor(100, min_samples_leaf=20, max_features=0.3, n_jobs=-1, random_state=0),
-    "extra trees, no line": lambda: ExtraTreesRegressor(100, min_samples_leaf=20, max_features=0.3, n_jobs=-1, random_state=0),
+    "random forest": lambda: RandomForestRegressor(
+        100, min_samples_leaf=20, max_features=0.3, n_jobs=-1, random_state=0
+    ),
+    "extra trees, no line": lambda: ExtraTreesRegressor(
+        100, min_samples_leaf=20, max_features=0.3, n_jobs=-1, random_state=0
+    ),
     "Gaussian process": lambda: make_pipeline(
         StandardScaler(), GaussianProcessRegressor(ConstantKernel(0.5) * RBF(4.0) + WhiteKernel(0.2), random_state=0)
     ),
-}  # fmt: skip
+}
 
 
 def power_law(sweep: RecordedSweep, lesson: Lesson) -> Array:
@@ -114,8 +118,12 @@ def predictors(taught: Sequence[Lesson], epochs: float) -> dict[str, Predict]:
     """Return every forecaster, fitted; for sweeps that see no row again on such sweeps alone, as ours is."""
     ours = fit_forecast(taught)
     fitted = {name: regressor(name, lessons_for(epochs, taught)) for name in REGRESSORS}
-    return {"own early score": own, "own curve, power law": power_law, **fitted,
-            "ours (line and mixed trees)": lambda sweep, lesson: np.asarray(ours.mean(lesson.panel))}  # fmt: skip
+    return {
+        "own early score": own,
+        "own curve, power law": power_law,
+        **fitted,
+        "ours (line and mixed trees)": lambda sweep, lesson: np.asarray(ours.mean(lesson.panel)),
+    }
 
 
 def main() -> None:

@@ -41,14 +41,19 @@ def sweep_file(folder: Path, samples: int, name: str) -> Any:
             "model": "testbed",
             "data": {"train": "testbed:sft", "held_out": HELD_OUT},
             "evaluation": [{"name": "eval", "data": "held_out"}],
-            "search_space": {"method": "full", "effective_batch_size": BATCHES, "learning_rate": RATES, "any_learning_rate": True},
+            "search_space": {
+                "method": "full",
+                "effective_batch_size": BATCHES,
+                "learning_rate": RATES,
+                "any_learning_rate": True,
+            },
             "searcher": "grid",
             "budget": {"samples": samples},
             "milestones": SHARES,
             "tracking": {"enabled": name == "ours"},
             "storage": str(folder),
         }
-    )  # fmt: skip
+    )
 
 
 def run_ours(samples: int, record: bool) -> dict[str, Any]:
@@ -75,9 +80,13 @@ def run_rival(samples: int, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         ray.init(num_cpus=SLOTS, include_dashboard=False, log_to_driver=False)
         scheduler = ASHAScheduler(
-            time_attr="samples", metric="eval_loss", mode="min", max_t=samples, grace_period=int(samples * SHARES[0]),
+            time_attr="samples",
+            metric="eval_loss",
+            mode="min",
+            max_t=samples,
+            grace_period=int(samples * SHARES[0]),
             reduction_factor=4,
-        )  # fmt: skip
+        )
         results = tune.Tuner(
             tune.with_resources(tune.with_parameters(_train, samples=samples), {"cpu": 1}),
             param_space={"config": tune.grid_search(configs)},
@@ -128,15 +137,27 @@ def _train(config: dict[str, Any], samples: int) -> None:
     rows = [encode(tokenizer, row["messages"]) for row in load_rows("testbed:sft")]
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, max_steps=steps[-1], per_device_train_batch_size=size, per_device_eval_batch_size=32,
-            learning_rate=config["config"]["learning_rate"], lr_scheduler_type="constant", adam_beta2=0.95, report_to=[],
-            save_strategy="no", logging_steps=10, disable_tqdm=True, use_cpu=True,
-        )  # fmt: skip
+            output_dir=folder,
+            max_steps=steps[-1],
+            per_device_train_batch_size=size,
+            per_device_eval_batch_size=32,
+            learning_rate=config["config"]["learning_rate"],
+            lr_scheduler_type="constant",
+            adam_beta2=0.95,
+            report_to=[],
+            save_strategy="no",
+            logging_steps=10,
+            disable_tqdm=True,
+            use_cpu=True,
+        )
         Trainer(
-            model=AutoModelForCausalLM.from_pretrained(base_model_path()), args=arguments,
-            train_dataset=rows[HELD_OUT:], eval_dataset=rows[:HELD_OUT],
-            data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100), callbacks=[AtMilestones()],
-        ).train()  # fmt: skip
+            model=AutoModelForCausalLM.from_pretrained(base_model_path()),
+            args=arguments,
+            train_dataset=rows[HELD_OUT:],
+            eval_dataset=rows[:HELD_OUT],
+            data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100),
+            callbacks=[AtMilestones()],
+        ).train()
 
 
 def _name(rate: float, size: int) -> str:
@@ -178,9 +199,18 @@ def main() -> None:
         rows = [["sweep", "wall", "samples", "of all", "winner", "its held-out loss", "regret", "its rank"]]
         for side, run in runs:
             loss = finals[run["winner"]]
-            rows.append([side, f"{run['wall']:.0f} s", f"{run['samples']:,}", f"{run['samples'] / whole['samples']:.2f}",
-                         run["winner"], f"{loss:.4f}", f"{loss - finals[order[0]]:.4f}",
-                         f"{order.index(run['winner']) + 1} of {len(order)}"])  # fmt: skip
+            rows.append(
+                [
+                    side,
+                    f"{run['wall']:.0f} s",
+                    f"{run['samples']:,}",
+                    f"{run['samples'] / whole['samples']:.2f}",
+                    run["winner"],
+                    f"{loss:.4f}",
+                    f"{loss - finals[order[0]]:.4f}",
+                    f"{order.index(run['winner']) + 1} of {len(order)}",
+                ]
+            )
         print_table(f"{len(finals)} configurations of {options.samples:,} samples on {SLOTS} slots", rows)
 
 

@@ -101,8 +101,11 @@ def draw_winners(sweep: RecordedSweep, spec: SweepSpec, draws: int) -> np.ndarra
     """Return the best final loss of each draw: the searcher's own proposals under so many seeds."""
     winners = []
     for seed in range(draws):
-        source = make_source(spec.model_copy(update={"searcher": spec.searcher.model_copy(update={"seed": seed})}),
-                             int(spec.budget.samples or 0), int(spec.budget.trials or 0))  # fmt: skip
+        source = make_source(
+            spec.model_copy(update={"searcher": spec.searcher.model_copy(update={"seed": seed})}),
+            int(spec.budget.samples or 0),
+            int(spec.budget.trials or 0),
+        )
         random, finals = np.random.default_rng(seed), []
         while len(finals) < int(spec.budget.trials or 0) and (config := source.propose()) is not None:
             finals.append(nearest_final(sweep, config, random))
@@ -122,8 +125,17 @@ def figures(
         worst = max(value for value in (t.final.get(METRIC, 0.0) for t in sweep.trials))
         for arm, values in winners[sweep.name].items():
             lost = np.minimum(values, worst) - best
-            found.append(ArmFigures(sweep.name, PAIRS[sweep.name].name, arm, float(lost.mean()), float(lost.std()),
-                                    float(np.median(lost)), float(np.mean(lost < 1e-9))))  # fmt: skip
+            found.append(
+                ArmFigures(
+                    sweep.name,
+                    PAIRS[sweep.name].name,
+                    arm,
+                    float(lost.mean()),
+                    float(lost.std()),
+                    float(np.median(lost)),
+                    float(np.mean(lost < 1e-9)),
+                )
+            )
     return found, winners
 
 
@@ -150,8 +162,10 @@ def print_tables(found: Sequence[ArmFigures], winners: Mapping[str, Mapping[str,
     for arm, values in means.items():
         by_pair = ", ".join(f"{pair} {value:.3f}" for pair, value in zip(pairs, values, strict=True))
         low, high = bootstrap(values - means[OURS])
-        print(f"mean regret over {len(pairs)} pairs, {arm}: {values.mean():.3f} nats per token ({by_pair}); "
-              f"more than {OURS} by {np.mean(values - means[OURS]):+.3f}, 95 % interval over pairs {low:+.3f} to {high:+.3f}")  # fmt: skip
+        print(
+            f"mean regret over {len(pairs)} pairs, {arm}: {values.mean():.3f} nats per token ({by_pair}); "
+            f"more than {OURS} by {np.mean(values - means[OURS]):+.3f}, 95 % interval over pairs {low:+.3f} to {high:+.3f}"
+        )
 
 
 def bootstrap(differences: np.ndarray[Any, Any]) -> tuple[float, float]:

@@ -56,45 +56,94 @@ def _records(spec: SweepSpec, trials: int, ended: bool) -> list[tuple[str, dict[
 
 def _trial(number: int) -> dict[str, Any]:
     config = {
-        "method": "lora", "effective_batch_size": 32, "learning_rate": 1e-3 + 1e-6 * number, "samples": LEVELS[-1],
-        "method_options": {"r": 8, "lora_alpha": 16}, "schedule": "constant", "schedule_options": {},
-        "warmup_unit": "ratio", "warmup_amount": 0.03, "optimizer": "adamw", "beta1": 0.9, "beta2": 0.95,
-        "epsilon": 1e-8, "weight_decay": 0.0, "clip_norm": 1.0, "data_strategy": "stacked", "seed": 0,
-    }  # fmt: skip
+        "method": "lora",
+        "effective_batch_size": 32,
+        "learning_rate": 1e-3 + 1e-6 * number,
+        "samples": LEVELS[-1],
+        "method_options": {"r": 8, "lora_alpha": 16},
+        "schedule": "constant",
+        "schedule_options": {},
+        "warmup_unit": "ratio",
+        "warmup_amount": 0.03,
+        "optimizer": "adamw",
+        "beta1": 0.9,
+        "beta2": 0.95,
+        "epsilon": 1e-8,
+        "weight_decay": 0.0,
+        "clip_norm": 1.0,
+        "data_strategy": "stacked",
+        "seed": 0,
+    }
     return {"trial": _id(number), "name": f"lora r8 lr{1e-3 + 1e-6 * number:g} ebs32 s0", "config": config}
 
 
 def _milestone(number: int, index: int, level: int) -> dict[str, Any]:
     loss = 5.918447587096575 / (index + 1) + number * 1e-5
     signal = {
-        "step": level // 32, "samples_seen": level, "tokens_seen": 20 * level, "loss": loss, "total_loss": loss,
-        "grad_norm": 11.920967102050781, "learning_rate": 0.0022500000000000003, "tokens_per_second": 7548.303098578705,
-        "elapsed_seconds": 0.4603880510003364, "noise_scale": 14.932252571207059,
+        "step": level // 32,
+        "samples_seen": level,
+        "tokens_seen": 20 * level,
+        "loss": loss,
+        "total_loss": loss,
+        "grad_norm": 11.920967102050781,
+        "learning_rate": 0.0022500000000000003,
+        "tokens_per_second": 7548.303098578705,
+        "elapsed_seconds": 0.4603880510003364,
+        "noise_scale": 14.932252571207059,
         "noise_corrected_grad_norm": 9.248003678370896,
-    }  # fmt: skip
+    }
     dynamics = {f"feature_{each}": 10.082527535860656 + each for each in range(18)}
     return {
-        "trial": _id(number), "index": index, "level": level, "samples_seen": level, "tokens_seen": 20 * level,
-        "state": "completed" if index == len(LEVELS) - 1 else "running", "scores": {"eval/loss": loss},
-        "standard_errors": {"eval/loss": 0.14371598627548907}, "training_seconds": 0.4612161050008581,
-        "evaluation_seconds": 0.8400838099987595, "setup_seconds": 2.26506725299987, "node": "node",
-        "checkpoint": f"bench/trials/{_id(number)}/m{index:04d}", "last_signal": signal, "dynamics": dynamics,
+        "trial": _id(number),
+        "index": index,
+        "level": level,
+        "samples_seen": level,
+        "tokens_seen": 20 * level,
+        "state": "completed" if index == len(LEVELS) - 1 else "running",
+        "scores": {"eval/loss": loss},
+        "standard_errors": {"eval/loss": 0.14371598627548907},
+        "training_seconds": 0.4612161050008581,
+        "evaluation_seconds": 0.8400838099987595,
+        "setup_seconds": 2.26506725299987,
+        "node": "node",
+        "checkpoint": f"bench/trials/{_id(number)}/m{index:04d}",
+        "last_signal": signal,
+        "dynamics": dynamics,
         "decision": _decision(number, level, "PAUSE" if index < len(LEVELS) - 1 else "CONTINUE"),
-    }  # fmt: skip
+    }
 
 
 def _decision(number: int, level: int, action: str) -> dict[str, Any]:
     evidence = {
-        "objective": "eval/loss", "mode": "min", "value": 2.6628193422650606, "violation": 0.0, "cut_off": None,
-        "rank": 1, "rung_size": 23, "places": 24, "outstanding": 1, "reduction_factor": None, "milestone": 0,
-        "level": level, "method": "lora", "rank_in_method": 1, "expected_final": 3.7612956684971968,
-        "expected_low": 2.6628193422650606, "expected_high": 15.730276436676034, "probability_best": 0.12109375,
-    }  # fmt: skip
+        "objective": "eval/loss",
+        "mode": "min",
+        "value": 2.6628193422650606,
+        "violation": 0.0,
+        "cut_off": None,
+        "rank": 1,
+        "rung_size": 23,
+        "places": 24,
+        "outstanding": 1,
+        "reduction_factor": None,
+        "milestone": 0,
+        "level": level,
+        "method": "lora",
+        "rank_in_method": 1,
+        "expected_final": 3.7612956684971968,
+        "expected_low": 2.6628193422650606,
+        "expected_high": 15.730276436676034,
+        "probability_best": 0.12109375,
+    }
     reason = f"Goes on: eval/loss 2.663 ranks 1 of 23 in cohort the sweep at {level} samples; expected to end at 3.761."
     return {
-        "trial_id": _id(number), "samples_seen": level, "action": action, "rule": "forecast", "cohort": "the sweep",
-        "reason": reason, "evidence": evidence,
-    }  # fmt: skip
+        "trial_id": _id(number),
+        "samples_seen": level,
+        "action": action,
+        "rule": "forecast",
+        "cohort": "the sweep",
+        "reason": reason,
+        "evidence": evidence,
+    }
 
 
 def _id(number: int) -> str:

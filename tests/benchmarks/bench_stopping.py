@@ -35,10 +35,29 @@ from tests.benchmarks.common import machine
 IN_DISTRIBUTION = "eval/loss"
 AWAY = ("general/loss", "other/loss", "knowledge/loss", "knowledge/exact_match", "skills/exact_match")
 RULES = (
-    "ours", "ours-forecast", "ours-rungs", "no-stopping", "random", "halving", "top-k-early", "top-k-fifth", "loss-only",
-    "grad-norm-only", "paper", "lowest-rate", "largest-batch", "lowest-rate-largest-batch", "ray-asha", "ray-median",
-    "ray-hyperband", "ray-async-hyperband", "optuna-sha", "optuna-median", "optuna-hyperband", "optuna-percentile",
-)  # fmt: skip
+    "ours",
+    "ours-forecast",
+    "ours-rungs",
+    "no-stopping",
+    "random",
+    "halving",
+    "top-k-early",
+    "top-k-fifth",
+    "loss-only",
+    "grad-norm-only",
+    "paper",
+    "lowest-rate",
+    "largest-batch",
+    "lowest-rate-largest-batch",
+    "ray-asha",
+    "ray-median",
+    "ray-hyperband",
+    "ray-async-hyperband",
+    "optuna-sha",
+    "optuna-median",
+    "optuna-hyperband",
+    "optuna-percentile",
+)
 RIVALS = ("baselines", "ray", "optuna", "syne")
 NULLS = ("no-stopping", "random", "lowest-rate", "largest-batch")
 Weights = Mapping[str, ForecastModel]
@@ -68,8 +87,15 @@ class Row:
         """Cells of the printed table."""
         kept, decile = self.values["top_1_kept"].mean(), self.values["false_stop_top_decile"].mean()
         mean = np.minimum(self.values["regret_noise"], 5).mean()
-        return [self.rule, f"{self.share():.3f}", f"{self.regret(0.5):.2f}", f"{self.regret(0.95):.2f}", f"{mean:.2f}",
-                f"{kept:.2f}", f"{decile:.2f}"]  # fmt: skip
+        return [
+            self.rule,
+            f"{self.share():.3f}",
+            f"{self.regret(0.5):.2f}",
+            f"{self.regret(0.95):.2f}",
+            f"{mean:.2f}",
+            f"{kept:.2f}",
+            f"{decile:.2f}",
+        ]
 
 
 def measure(
@@ -90,13 +116,21 @@ def rows_of(reports: Sequence[ReplayReport], wanted: Callable[[str], bool] = lam
     """Return every rule's figures over all wanted sweeps (by name) and metrics."""
     kept = [[wanted(truth.name) for truth in report.sweeps] for report in reports]
     return [
-        Row(rule.name, rule.group, {
-            name: np.concatenate([report.results[index].of(name)[keep].reshape(-1)
-                                  for report, keep in zip(reports, kept, strict=True)])
-            for name in FIGURES
-        })
+        Row(
+            rule.name,
+            rule.group,
+            {
+                name: np.concatenate(
+                    [
+                        report.results[index].of(name)[keep].reshape(-1)
+                        for report, keep in zip(reports, kept, strict=True)
+                    ]
+                )
+                for name in FIGURES
+            },
+        )
         for index, rule in enumerate(choose_rules(RULES).rules)
-    ]  # fmt: skip
+    ]
 
 
 def print_ours_by_sweep(reports: Sequence[ReplayReport], epochs: Mapping[str, float], title: str) -> None:
@@ -112,18 +146,23 @@ def print_ours_by_sweep(reports: Sequence[ReplayReport], epochs: Mapping[str, fl
     for name, again in (("each row at most once", False), ("rows repeated", True)):
         names = {sweep for sweep, often in epochs.items() if (often > ONCE) == again}
         row = next(row for row in rows_of(reports, names.__contains__) if row.rule == "ours")
-        print(f"{name}: samples {row.share():.3f}, regret median {row.regret(0.5):.2f}, 95th percentile {row.regret(0.95):.2f}, "
-              f"best kept {row.values['top_1_kept'].mean():.2f}")  # fmt: skip
+        print(
+            f"{name}: samples {row.share():.3f}, regret median {row.regret(0.5):.2f}, 95th percentile {row.regret(0.95):.2f}, "
+            f"best kept {row.values['top_1_kept'].mean():.2f}"
+        )
 
 
 def best_rival(rows: Sequence[Row], ours: Row) -> Row | None:
     """Return the rival that spends least among those whose 95th percentile and mean of regret are no worse than ours."""
     mean = np.minimum(ours.values["regret_noise"], 5).mean()
     able = [
-        row for row in rows
-        if row.group in RIVALS and not row.rule.startswith(NULLS) and row.regret(0.95) <= ours.regret(0.95) + 1e-9
+        row
+        for row in rows
+        if row.group in RIVALS
+        and not row.rule.startswith(NULLS)
+        and row.regret(0.95) <= ours.regret(0.95) + 1e-9
         and np.minimum(row.values["regret_noise"], 5).mean() <= mean + 1e-9
-    ]  # fmt: skip
+    ]
     return min(able, key=Row.share, default=None)
 
 
@@ -194,8 +233,10 @@ class _Timed(EngineScheduler):
 
     def _count(self, seconds: float, milestones: int) -> None:
         self.spent, self.longest, self.milestones = (
-            self.spent + seconds, max(self.longest, seconds), self.milestones + milestones
-        )  # fmt: skip
+            self.spent + seconds,
+            max(self.longest, seconds),
+            self.milestones + milestones,
+        )
 
 
 def print_table(title: str, rows: Sequence[Sequence[str]]) -> None:
@@ -238,8 +279,10 @@ def main() -> None:
             )
         print_ours_by_sweep(reports, {sweep.name: sweep.epochs for sweep in sweeps}, kind)
         told[kind] = {row.rule: {name: values.tolist() for name, values in row.values.items()} for row in rows}
-        lines = [[f"1/{1 / share:.0f}", f"{own:+.3f}", f"{forecast:+.3f}", f"{low:+.3f} to {high:+.3f}"]
-                 for share, own, forecast, low, high in added_rank(sweeps, weights, metrics)]  # fmt: skip
+        lines = [
+            [f"1/{1 / share:.0f}", f"{own:+.3f}", f"{forecast:+.3f}", f"{low:+.3f} to {high:+.3f}"]
+            for share, own, forecast, low, high in added_rank(sweeps, weights, metrics)
+        ]
         head = ["share of training", "own early score", "forecast", "gain, 95 % interval over sweeps"]
         print_table(f"Rank correlation with the final score, {kind}", [head, *lines])
     mean, longest = decision_milliseconds(1000)

@@ -34,8 +34,12 @@ def sweep_file(folder: Path, samples: int, tracking: bool) -> Any:
             "model": "testbed",
             "data": {"train": "testbed:sft", "held_out": 0.1},
             "evaluation": [{"name": "eval", "data": "held_out", "limit": 64, "when": "end"}],
-            "search_space": {"method": "full", "effective_batch_size": BATCH, "learning_rate": rates,
-                             "any_learning_rate": True},
+            "search_space": {
+                "method": "full",
+                "effective_batch_size": BATCH,
+                "learning_rate": rates,
+                "any_learning_rate": True,
+            },
             "searcher": "grid",
             "budget": {"samples": samples},
             "milestones": [0.5, 1.0],
@@ -43,7 +47,7 @@ def sweep_file(folder: Path, samples: int, tracking: bool) -> Any:
             "tracking": {"enabled": tracking},
             "storage": str(folder),
         }
-    )  # fmt: skip
+    )
 
 
 def ours(samples: int, tracking: bool) -> dict[str, float]:
@@ -132,14 +136,25 @@ def _train_with_trainer(config: dict[str, float], samples: int) -> None:
     cut = len(rows) // 10
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, max_steps=samples // BATCH, per_device_train_batch_size=BATCH, per_device_eval_batch_size=32,
-            learning_rate=config["learning_rate"], lr_scheduler_type="constant", report_to=[], save_strategy="no",
-            logging_steps=10, disable_tqdm=True, use_cpu=True,
-        )  # fmt: skip
+            output_dir=folder,
+            max_steps=samples // BATCH,
+            per_device_train_batch_size=BATCH,
+            per_device_eval_batch_size=32,
+            learning_rate=config["learning_rate"],
+            lr_scheduler_type="constant",
+            report_to=[],
+            save_strategy="no",
+            logging_steps=10,
+            disable_tqdm=True,
+            use_cpu=True,
+        )
         trainer = Trainer(
-            model=model, args=arguments, train_dataset=rows[cut:], eval_dataset=rows[:64],
+            model=model,
+            args=arguments,
+            train_dataset=rows[cut:],
+            eval_dataset=rows[:64],
             data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100),
-        )  # fmt: skip
+        )
         began = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - began
@@ -170,15 +185,29 @@ def figures(repeats: int, samples: int, rival_samples: int) -> list[Figure]:
     starts = [run["warm_start"] for run in with_tracking]
     return [
         Figure(
-            "slot utilisation", median(mine), tuple(mine), "", ">= 0.95", median(mine) >= 0.95, median(others), tuple(others),
+            "slot utilisation",
+            median(mine),
+            tuple(mine),
+            "",
+            ">= 0.95",
+            median(mine) >= 0.95,
+            median(others),
+            tuple(others),
             median(mine) / median(others),
             f"{TRIALS} trials of {median([r['trial_seconds'] for r in with_tracking]):.1f} s (rival "
             f"{median([r['trial_seconds'] for r in theirs]):.1f} s), worker start included; training and evaluation "
             f"together {median([r['work_share'] for r in with_tracking]):.3f}",
         ),
-        Figure("tracking overhead (wall with / without)", median(overheads), tuple(overheads), "", "<= 1.02", median(overheads) <= 1.02),
+        Figure(
+            "tracking overhead (wall with / without)",
+            median(overheads),
+            tuple(overheads),
+            "",
+            "<= 1.02",
+            median(overheads) <= 1.02,
+        ),
         Figure("trial start in a warm worker", median(starts), tuple(starts), "s", "<= 0.3 s", median(starts) <= 0.3),
-    ]  # fmt: skip
+    ]
 
 
 def main() -> None:

@@ -41,10 +41,14 @@ def run_arm(arm: str, recommended: Mapping[str, Any], seed: int, folder: Path) -
     result = run_sweep(load_sweep(file))
     winner = result.winner
     return {
-        "arm": arm, "seed": seed, "winner": None if winner is None else winner.name,
-        "loss": None if winner is None else winner.objective, "samples_trained": result.samples_trained,
-        "wall_seconds": round(result.wall_seconds, 1), "outcomes": {k: v for k, v in result.counts.items() if v},
-    }  # fmt: skip
+        "arm": arm,
+        "seed": seed,
+        "winner": None if winner is None else winner.name,
+        "loss": None if winner is None else winner.objective,
+        "samples_trained": result.samples_trained,
+        "wall_seconds": round(result.wall_seconds, 1),
+        "outcomes": {k: v for k, v in result.counts.items() if v},
+    }
 
 
 def run_pair(options: argparse.Namespace) -> None:
@@ -52,9 +56,13 @@ def run_pair(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         found = recommend_search_space(
-            options.model, options.data, f"{options.trials}-trials", samples=options.samples, storage=folder,
+            options.model,
+            options.data,
+            f"{options.trials}-trials",
+            samples=options.samples,
+            storage=folder,
             overrides=options.set or (),
-        )  # fmt: skip
+        )
         told: list[dict[str, Any]] = []
         for seed in options.seeds:
             for arm in options.arms:

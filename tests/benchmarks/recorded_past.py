@@ -58,10 +58,14 @@ def past_sweep(sweep: RecordedSweep) -> PastSweep:
     pair = PAIRS[sweep.name]
     trials = tuple(
         PastTrial(
-            str(trial.config["method"]), float(trial.config["learning_rate"]), int(trial.config["effective_batch_size"]),
-            trial.final.get(METRIC), trial.samples_trained, trial.status == "completed",
+            str(trial.config["method"]),
+            float(trial.config["learning_rate"]),
+            int(trial.config["effective_batch_size"]),
+            trial.final.get(METRIC),
+            trial.samples_trained,
+            trial.status == "completed",
         )
         for trial in sweep.trials
-    )  # fmt: skip
+    )
     samples = max(trial.samples for trial in sweep.trials)
     return PastSweep(sweep.name, "recorded", "loss", "min", samples, pair.model, pair.data.identity, 0, trials)

@@ -64,8 +64,16 @@ def test_schema_prints_the_shipped_file(orchestrate: Orchestrate) -> None:
     [
         ({"budgt": {}}, [], "budgt = {}: this key is not known here. Did you mean 'budget'?"),
         ({"search_space": {"method": "loar", "effective_batch_size": 4}}, [], "Did you mean 'lora'?"),
-        ({"search_space": {"method": "full", "effective_batch_size": 400}}, [], "larger than the data (50 training rows)"),
-        ({"search_space": {"method": "full", "effective_batch_size": 48}}, [], "at least one effective batch (48 samples)"),
+        (
+            {"search_space": {"method": "full", "effective_batch_size": 400}},
+            [],
+            "larger than the data (50 training rows)",
+        ),
+        (
+            {"search_space": {"method": "full", "effective_batch_size": 48}},
+            [],
+            "at least one effective batch (48 samples)",
+        ),
         ({"search_space": {"method": "full", "effective_batch_size": 4}}, [], "the grid searcher needs finite domains"),
         ({"objective": "eval/los"}, [], "no evaluation set gives this metric. Did you mean 'eval/loss'?"),
         ({"model": "/nowhere/model"}, [], "/nowhere/model"),
@@ -75,11 +83,16 @@ def test_schema_prints_the_shipped_file(orchestrate: Orchestrate) -> None:
         ({}, ["--set", "budget.trials=many"], "--set: budget.trials = 'many': must be a whole number."),
         ({}, ["--set", "nonsense"], "an override is dotted.key=value"),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_one_line_exit_2_and_nothing_written(
-    orchestrate: Orchestrate, write_sweep: WriteSweep, tmp_path: Path,
-    command: str, changes: dict[str, Any], words: list[str], said: str,
-) -> None:  # fmt: skip
+    orchestrate: Orchestrate,
+    write_sweep: WriteSweep,
+    tmp_path: Path,
+    command: str,
+    changes: dict[str, Any],
+    words: list[str],
+    said: str,
+) -> None:
     if changes.get("search_space", {}).get("effective_batch_size") == 4 and "method" in changes["search_space"]:
         learning_rate = {"log_uniform": [1e-5, 1e-4]}
         changes = {"search_space": {**changes["search_space"], "learning_rate": learning_rate}}

@@ -53,8 +53,9 @@ class Sweep:
         ]
         self.quiz.write_text("\n".join(map(json.dumps, questions)))
         self.sets: list[dict[str, Any]] = [
-            {"name": "eval", "kind": "loss"}, {"name": "quiz", "kind": "multiple_choice", "data": str(self.quiz)}
-        ]  # fmt: skip
+            {"name": "eval", "kind": "loss"},
+            {"name": "quiz", "kind": "multiple_choice", "data": str(self.quiz)},
+        ]
 
     @property
     def weights(self) -> Path:

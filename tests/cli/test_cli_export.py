@@ -192,9 +192,15 @@ def test_checkpoint_that_is_gone_or_damaged(orchestrate: Orchestrate, trained: A
     assert damaged.code == 1
     assert "is not what the manifest says" in damaged.err
     other = orchestrate(
-        "export", "tiny", "--storage", storage, "--to", tmp_path / "y", "--checkpoint",
+        "export",
+        "tiny",
+        "--storage",
+        storage,
+        "--to",
+        tmp_path / "y",
+        "--checkpoint",
         folder.checkpoint(trained.lora, 1),
-    )  # fmt: skip
+    )
     assert (other.code, "is of another configuration" in other.err) == (1, True)
     assert not (tmp_path / "y").exists()
 

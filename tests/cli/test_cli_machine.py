@@ -132,8 +132,10 @@ def test_probe_that_crashes_or_hangs_is_a_finding() -> None:
     assert (finding.check, finding.status) == ("torch", "fail")
     hang = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(60)"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     (finding,) = finish_probe("ray", hang, 0.2)
     assert (finding.status, "did not answer within" in finding.text) == ("fail", True)
 

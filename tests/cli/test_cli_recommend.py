@@ -49,8 +49,16 @@ def past(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(tmp_path: Path) -> str:
     """A tracking store with a finished sweep of LoRA, whose best rate is 1e-3, on a model that is not here."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    params = {"model": "far/model", "data": "far/rows", "objective": "eval/loss", "mode": "min", "samples_per_trial": 320,
-              "model_family": "llama", "model_width": 48, "model_parameters": 50_000}  # fmt: skip
+    params = {
+        "model": "far/model",
+        "data": "far/rows",
+        "objective": "eval/loss",
+        "mode": "min",
+        "samples_per_trial": 320,
+        "model_family": "llama",
+        "model_width": 48,
+        "model_parameters": 50_000,
+    }
     info = SweepInfo("7" * 16, "far-sweep", params, {"spec.digest": "abc"}, objective="eval/loss", mode="min")
     tracker = open_tracker(uri, tmp_path, info, tmp_path / "far-sweep" / "outbox.jsonl")
     for number, rate in enumerate(RATES):
@@ -121,9 +129,11 @@ def test_minutes_become_samples_and_a_wall_limit(tiny_base: Path, rows: Path) ->
 
 @pytest.mark.parametrize(
     ("objective", "source", "metrics"),
-    [("downstream", "testbed:knowledge", ["task/exact_match"]),
-     ("forgetting", "testbed:biographies", ["eval/loss", "general/forgetting"])],
-)  # fmt: skip
+    [
+        ("downstream", "testbed:knowledge", ["task/exact_match"]),
+        ("forgetting", "testbed:biographies", ["eval/loss", "general/forgetting"]),
+    ],
+)
 def test_other_objectives_are_valid_sweeps(objective: str, source: str, metrics: list[str], tmp_path: Path) -> None:
     found = recommend_search_space("testbed", "testbed:sft?rows=200", "6-trials", objective=objective)
     assert [entry["data"] for entry in found.values["evaluation"]] == ["held_out", source]

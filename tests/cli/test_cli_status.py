@@ -47,8 +47,10 @@ def test_storage_is_listed_and_a_damaged_sweep_hides_no_other(orchestrate: Orche
     assert answer.code == 0, answer.err
     sweeps = {sweep["name"]: sweep for sweep in json.loads(answer.out)["sweeps"]}
     assert {name: sweep["status"] for name, sweep in sweeps.items()} == {
-        "done": "completed", "cut": "interrupted", "bad": "unreadable",
-    }  # fmt: skip
+        "done": "completed",
+        "cut": "interrupted",
+        "bad": "unreadable",
+    }
     assert "this line of the journal is damaged" in sweeps["bad"]["problem"]
     assert sweeps["done"]["counts"]["completed"] == 5
     assert (sweeps["done"]["samples_trained"], sweeps["done"]["samples_exhaustive"]) == (5 * 4096, 5 * 4096)
@@ -143,10 +145,11 @@ def driven(tmp_path: Path) -> Iterator[tuple[SweepFolder, Journal]]:
     records = [json.loads(line) for line in lines]
     # Only the first two trials have reached the first milestone, and no decision was made while they waited.
     kept = [
-        record for record in records
-        if record["kind"] in ("sweep", "trial") or (record["kind"] == "milestone" and record["index"] == 0
-                                                    and record["trial"] in ("0000000000", "0000000001"))
-    ]  # fmt: skip
+        record
+        for record in records
+        if record["kind"] in ("sweep", "trial")
+        or (record["kind"] == "milestone" and record["index"] == 0 and record["trial"] in ("0000000000", "0000000001"))
+    ]
     for record in kept:
         if record["kind"] == "milestone":
             record["epoch"] = 2
@@ -174,9 +177,11 @@ def test_running_trials_are_told_from_waiting_ones(driven: tuple[SweepFolder, Jo
     assert status.driver.startswith("process ")
     by_id = {trial.trial_id: trial for trial in status.trials}
     assert {trial_id: trial.outcome for trial_id, trial in by_id.items()} == {
-        "0000000000": Outcome.RUNNING, "0000000001": Outcome.PAUSED,
-        "0000000002": Outcome.RUNNING, "0000000003": Outcome.PENDING,
-    }  # fmt: skip
+        "0000000000": Outcome.RUNNING,
+        "0000000001": Outcome.PAUSED,
+        "0000000002": Outcome.RUNNING,
+        "0000000003": Outcome.PENDING,
+    }
     assert (by_id["0000000002"].samples_seen, by_id["0000000002"].loss) == (64, 1.5)
     assert read_sweep(folder).result.status == "running"
 

@@ -47,12 +47,29 @@ def finished(tmp_path: Path, searcher: str = "grid") -> SweepFolder:
             state = "completed" if index == 1 else "running"
             action = Action.CONTINUE if number == 0 else Action.STOP
             decision = Decision(trial_id, level, action, "rungs", "the sweep", "because")
-            journal.append(("milestone", {
-                "trial": trial_id, "index": index, "level": level, "state": state, "samples_seen": level, "tokens_seen": 1,
-                "scores": {"eval/loss": 1.0 + number}, "standard_errors": {}, "training_seconds": 1.0, "dynamics": {},
-                "evaluation_seconds": 0.1, "setup_seconds": 0.0, "checkpoint": None, "node": "", "last_signal": None,
-                "decision": asdict(decision),
-            }))  # fmt: skip
+            journal.append(
+                (
+                    "milestone",
+                    {
+                        "trial": trial_id,
+                        "index": index,
+                        "level": level,
+                        "state": state,
+                        "samples_seen": level,
+                        "tokens_seen": 1,
+                        "scores": {"eval/loss": 1.0 + number},
+                        "standard_errors": {},
+                        "training_seconds": 1.0,
+                        "dynamics": {},
+                        "evaluation_seconds": 0.1,
+                        "setup_seconds": 0.0,
+                        "checkpoint": None,
+                        "node": "",
+                        "last_signal": None,
+                        "decision": asdict(decision),
+                    },
+                )
+            )
     journal.append(("session_end", {"status": "completed", "wall_seconds": 1.0, "slot_seconds": 1.0}))
     journal.close()
     return folder
@@ -80,7 +97,7 @@ def finished(tmp_path: Path, searcher: str = "grid") -> SweepFolder:
         ({"repeats": 1}, "one new seed"),
         ({"audit": 2.0}, "audit"),
     ],
-)  # fmt: skip
+)
 def test_wrong_request_is_refused_before_anything_is_written(
     tmp_path: Path, request_: dict[str, Any], said: str
 ) -> None:

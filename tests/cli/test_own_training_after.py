@@ -207,10 +207,18 @@ def test_code_that_is_gone_is_named_with_the_places_that_were_looked_into(
     [
         (SWEEP, {"best": 1, "epochs": 2.0}, "the size of the data that your own code trains on is unknown"),
         (SWEEP, {"best": 1, "samples": 64}, "must be more than the budget"),
-        (SWEEP.replace("learning_rate: 0.1", "learning_rate: 0.1, schedule: cosine"), {"best": 1, "samples": 128}, "followed the schedule cosine"),
-        (SWEEP.replace("learning_rate: 0.1", "learning_rate: 0.1, schedule: cosine"), {"best": 1, "samples": 128, "restart_schedule": True}, "only your own code could start anew"),
+        (
+            SWEEP.replace("learning_rate: 0.1", "learning_rate: 0.1, schedule: cosine"),
+            {"best": 1, "samples": 128},
+            "followed the schedule cosine",
+        ),
+        (
+            SWEEP.replace("learning_rate: 0.1", "learning_rate: 0.1, schedule: cosine"),
+            {"best": 1, "samples": 128, "restart_schedule": True},
+            "only your own code could start anew",
+        ),
     ],
-)  # fmt: skip
+)
 def test_extensions_that_cannot_be_are_refused_before_anything_starts(
     tmp_path: Path, sweep: str, request_: dict[str, Any], said: str
 ) -> None:

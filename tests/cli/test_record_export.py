@@ -64,9 +64,17 @@ class Recording:
         if state is TrialState.COMPLETED:
             scores["skills/exact_match"] = 0.25
         milestone = Milestone(
-            trial_id=name, index=index, level=LEVELS[index], samples_seen=signals[-1].samples_seen, tokens_seen=0,
-            state=state, scores=scores, signals=signals, training_seconds=1.5, evaluation_seconds=0.5,
-        )  # fmt: skip
+            trial_id=name,
+            index=index,
+            level=LEVELS[index],
+            samples_seen=signals[-1].samples_seen,
+            tokens_seen=0,
+            state=state,
+            scores=scores,
+            signals=signals,
+            training_seconds=1.5,
+            evaluation_seconds=0.5,
+        )
         write_report(self.folder.report(name, index), milestone, None)
         decision = Decision(name, LEVELS[index], Action.CONTINUE, "budget", "the sweep", "went on")
         values = {

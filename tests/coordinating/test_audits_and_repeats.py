@@ -63,9 +63,13 @@ class WatchedSweep(SimulatedSweep):
 
 
 @given(
-    slots=st.integers(1, 6), seed=st.integers(0, 99), audit=st.floats(0, 1), repeats=st.sampled_from([0, 2, 3]),
-    odd=st.booleans(), forecast=st.booleans(),
-)  # fmt: skip
+    slots=st.integers(1, 6),
+    seed=st.integers(0, 99),
+    audit=st.floats(0, 1),
+    repeats=st.sampled_from([0, 2, 3]),
+    odd=st.booleans(),
+    forecast=st.booleans(),
+)
 @settings(deadline=None, max_examples=40)
 @example(slots=6, seed=15, audit=1.0, repeats=0, odd=False, forecast=True)
 def test_search_is_the_same_with_and_without(
@@ -330,8 +334,13 @@ def test_journal_reads_back_as_the_coordinator_knows_it(storage: Storage) -> Non
     for trial_id, entry in sweep.coordinator.trials.items():
         other = read[trial_id]
         assert (other.role, other.outcome, other.stop, other.stopped_at, other.begin, other.verdict) == (
-            entry.role, entry.outcome, entry.stop, entry.stopped_at, entry.begin, entry.verdict,
-        )  # fmt: skip
+            entry.role,
+            entry.outcome,
+            entry.stop,
+            entry.stopped_at,
+            entry.begin,
+            entry.verdict,
+        )
 
 
 def test_unfinished_audit_is_told_as_such(storage: Storage) -> None:

@@ -382,10 +382,12 @@ def test_action_set_as_a_tag_is_carried_out_and_answered(storage: Storage) -> No
 
 
 @given(
-    lives=st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=3), slots=st.integers(1, 4),
-    seed=st.integers(0, 99), picks=st.lists(st.tuples(st.sampled_from(["stop", "resume", "clone"]), st.integers(0, 11)), min_size=1, max_size=5),
+    lives=st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=3),
+    slots=st.integers(1, 4),
+    seed=st.integers(0, 99),
+    picks=st.lists(st.tuples(st.sampled_from(["stop", "resume", "clone"]), st.integers(0, 11)), min_size=1, max_size=5),
     forecast=st.booleans(),
-)  # fmt: skip
+)
 @settings(deadline=None, max_examples=40)
 def test_killed_driver_forgets_no_action_and_takes_none_twice(
     tmp_path_factory: pytest.TempPathFactory,

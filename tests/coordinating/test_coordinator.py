@@ -95,9 +95,12 @@ def test_rungs_switched_off_stop_nothing(storage: Storage) -> None:
 @pytest.mark.parametrize("slots", [1, 3])
 def test_diverged_and_failed_trials_do_not_hold_others_up(storage: Storage, slots: int) -> None:
     sweep = SimulatedSweep(
-        small_spec(), storage, slots=slots,
-        diverges=lambda config: config.learning_rate == 1e-2, fails=lambda config: config.learning_rate == 1e-5,
-    ).run()  # fmt: skip
+        small_spec(),
+        storage,
+        slots=slots,
+        diverges=lambda config: config.learning_rate == 1e-2,
+        fails=lambda config: config.learning_rate == 1e-5,
+    ).run()
     check_books(sweep, storage)
     by_rate: dict[float, set[Outcome]] = {}
     for entry in sweep.coordinator.trials.values():
@@ -164,9 +167,12 @@ def test_deadline_pauses_and_a_later_run_goes_on(storage: Storage) -> None:
 
 
 OPEN_ENDED = {
-    "method": {"full": {"learning_rate": {"log_uniform": [1e-6, 1e-3]}}, "lora": {"learning_rate": {"log_uniform": [1e-5, 1e-1]}, "r": [4, 8]}},
+    "method": {
+        "full": {"learning_rate": {"log_uniform": [1e-6, 1e-3]}},
+        "lora": {"learning_rate": {"log_uniform": [1e-5, 1e-1]}, "r": [4, 8]},
+    },
     "effective_batch_size": [8, 16],
-}  # fmt: skip
+}
 TWO = [{"metric": "eval/loss"}, {"metric": "other/loss"}]
 
 
@@ -193,9 +199,11 @@ def test_learning_searcher_profits_from_what_it_is_told(tmp_path: Path, rungs: b
     losses: dict[str, list[float]] = {"random": [], "tpe": []}
     for kind, seed in itertools.product(losses, range(3)):
         spec = small_spec(
-            searcher={"kind": kind, "seed": seed}, search_space=OPEN_ENDED, budget={"trials": 40, "samples": 64},
+            searcher={"kind": kind, "seed": seed},
+            search_space=OPEN_ENDED,
+            budget={"trials": 40, "samples": 64},
             stopping={"rungs": {"enabled": rungs}},
-        )  # fmt: skip
+        )
         sweep = SimulatedSweep(spec, Storage(tmp_path / f"{kind}{seed}")).run()
         late = itertools.islice(sweep.coordinator.trials.values(), 20, None)
         losses[kind] += [formula_loss(entry.config, 64) for entry in late]

@@ -21,9 +21,15 @@ def ended(rate: float, seed: int, loss: float, role: Role = Role.SEARCH) -> Tria
     config = TrialConfig(method="full", effective_batch_size=8, learning_rate=rate, samples=64, seed=seed)
     origin = Origin("0" * 10, "parent", 0) if role is Role.CLONE else None
     return TrialEntry(
-        trial_fingerprint(config), f"full lr{rate:g} s{seed}", config, outcome=Outcome.COMPLETED, scores={"eval/loss": loss},
-        samples_seen=64, role=role, origin=origin,
-    )  # fmt: skip
+        trial_fingerprint(config),
+        f"full lr{rate:g} s{seed}",
+        config,
+        outcome=Outcome.COMPLETED,
+        scores={"eval/loss": loss},
+        samples_seen=64,
+        role=role,
+        origin=origin,
+    )
 
 
 def stands(entries: Sequence[TrialEntry]) -> Standing:

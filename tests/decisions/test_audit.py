@@ -110,9 +110,11 @@ values = st.floats(-100, 100)
 
 
 @given(
-    audited=st.lists(values, min_size=1, max_size=12, unique=True), completed=st.lists(values, min_size=1, max_size=12),
-    more=st.integers(0, 30), tolerance=st.floats(0, 10),
-)  # fmt: skip
+    audited=st.lists(values, min_size=1, max_size=12, unique=True),
+    completed=st.lists(values, min_size=1, max_size=12),
+    more=st.integers(0, 30),
+    tolerance=st.floats(0, 10),
+)
 def test_figures_stay_within_their_bounds(
     audited: list[float], completed: list[float], more: int, tolerance: float
 ) -> None:

@@ -10,8 +10,9 @@ from orchestrator.records import Action, TrainingSignal
 
 
 def signal(step, loss=2.0, grad_norm=1.0, total_loss=None):
-    return TrainingSignal(step, 16 * step, 160 * step, loss, loss if total_loss is None else total_loss,
-                          grad_norm, 1e-4, 1.0, 1.0)  # fmt: skip
+    return TrainingSignal(
+        step, 16 * step, 160 * step, loss, loss if total_loss is None else total_loss, grad_norm, 1e-4, 1.0, 1.0
+    )
 
 
 def first_stop(watch, signals):

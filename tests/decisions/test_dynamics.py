@@ -81,9 +81,11 @@ def test_extract_without_signals_says_so():
 
 def test_extract_counts_spikes():
     signals = make_signals(
-        4, 400, lambda position: 9.0 if 200 <= position < 204 else 2.0 + 0.01 * math.sin(position),
+        4,
+        400,
+        lambda position: 9.0 if 200 <= position < 204 else 2.0 + 0.01 * math.sin(position),
         lambda position: 30.0 if 300 <= position < 304 else 1.0,
-    )  # fmt: skip
+    )
     found = extract(signals, 400, 100)
     assert (found.loss_spikes, found.grad_norm_spikes) == (1, 1)
 

@@ -80,8 +80,12 @@ def test_early_dynamics_compares_within_one_batch_size_unless_told():
 
 
 def test_early_dynamics_uses_the_noise_corrected_norm_only_where_all_have_it():
-    corrected = [peer("a", 4.0, 3.5, corrected=1.0), peer("b", 3.0, 3.2, corrected=2.0),
-                 peer("c", 2.0, 2.5, corrected=3.0, value=2.0), peer("d", 1.0, 2.0, corrected=4.0, value=3.0)]  # fmt: skip
+    corrected = [
+        peer("a", 4.0, 3.5, corrected=1.0),
+        peer("b", 3.0, 3.2, corrected=2.0),
+        peer("c", 2.0, 2.5, corrected=3.0, value=2.0),
+        peer("d", 1.0, 2.0, corrected=4.0, value=3.0),
+    ]
     found = weak_trials(EarlyDynamicsRule(enabled=True), corrected)
     assert set(found) == {"d"}
     assert found["d"].evidence["signal"] == "noise-corrected gradient norm"

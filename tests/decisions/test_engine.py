@@ -532,9 +532,12 @@ def busy_sweep(seed, closed=True):
     engine = new_engine(trials, closed=closed, policy=only_rungs())
     diverging = {trial.trial_id for trial in trials if rng.random() < 0.1}
     sweep = Sweep(
-        engine, lambda trial_id, level: rng.choice([0.0, rng.random()]), slots=3, seed=seed,
+        engine,
+        lambda trial_id, level: rng.choice([0.0, rng.random()]),
+        slots=3,
+        seed=seed,
         diverges=lambda trial_id, level: trial_id in diverging,
-    ).run()  # fmt: skip
+    ).run()
     if not closed:
         engine.close_arrivals()
         engine.settle(0, 0)

@@ -87,7 +87,7 @@ def test_a_faster_fall_is_expected_to_lead_farther():
     slow, fast = (
         forecasts([Observation(f"t{i}", "full", 1e-3, 16, (4.0 + i + fall, 4.0 + i)) for i in range(5)])
         for fall in (0.1, 1.0)
-    )  # fmt: skip
+    )
     assert fast["t0"].best_expected < slow["t0"].best_expected
 
 
@@ -191,8 +191,14 @@ def test_weights_of_another_version_or_damaged_or_no_file_are_refused(tmp_path):
     np.savez(pickled, about=np.array({"format": 2}, dtype=object))
     text = tmp_path / "text.npz"
     text.write_text("{}")
-    cases = [(stale, "another version"), (circle, "damaged"), (short, "damaged"), (pickled, "cannot be read"),
-             (text, "cannot be read"), (tmp_path / "none.npz", "cannot be read")]  # fmt: skip
+    cases = [
+        (stale, "another version"),
+        (circle, "damaged"),
+        (short, "damaged"),
+        (pickled, "cannot be read"),
+        (text, "cannot be read"),
+        (tmp_path / "none.npz", "cannot be read"),
+    ]
     for file, words in cases:
         with pytest.raises(SpecError, match=words) as caught:
             load_model(file)

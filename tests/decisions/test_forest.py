@@ -22,10 +22,13 @@ def test_arrays_predict_what_the_trees_they_were_made_from_predict():
 
 def stump(**changes):
     arrays = {
-        "feature": np.array([0, LEAF, LEAF], np.int16), "threshold": np.array([0.5, 0, 0], np.float32),
-        "left": np.array([1, 1, 2], np.int32), "right": np.array([2, 1, 2], np.int32),
-        "value": np.array([0, -1, 3], np.float32), "roots": np.array([0], np.int32),
-    }  # fmt: skip
+        "feature": np.array([0, LEAF, LEAF], np.int16),
+        "threshold": np.array([0.5, 0, 0], np.float32),
+        "left": np.array([1, 1, 2], np.int32),
+        "right": np.array([2, 1, 2], np.int32),
+        "value": np.array([0, -1, 3], np.float32),
+        "roots": np.array([0], np.int32),
+    }
     return Forest(**{**arrays, **changes})
 
 

@@ -167,9 +167,13 @@ def test_the_cheaper_of_tied_recipes_is_recommended() -> None:
 
 
 @given(
-    seed=st.integers(0, 10_000), repeats=st.integers(2, 4), candidates=st.integers(2, 5), recipes=st.integers(2, 8),
-    confidence=st.sampled_from([0.6, 0.9, 0.99]), stop=st.integers(0, 20),
-)  # fmt: skip
+    seed=st.integers(0, 10_000),
+    repeats=st.integers(2, 4),
+    candidates=st.integers(2, 5),
+    recipes=st.integers(2, 8),
+    confidence=st.sampled_from([0.6, 0.9, 0.99]),
+    stop=st.integers(0, 20),
+)
 @settings(deadline=None, max_examples=60)
 def test_it_ends_and_never_depends_on_the_order_in_which_repeats_end(
     seed: int, repeats: int, candidates: int, recipes: int, confidence: float, stop: int

@@ -187,8 +187,11 @@ def test_quota_waits_until_the_method_is_complete():
     assert "w0" not in {v.entry.trial_id for v in system.certain(0)}
     system.arrive("w1", 0, (0.0, 4.0))
     assert [(v.entry.trial_id, v.promote, v.basis) for v in system.certain(0)] == [
-        ("s0", True, "top"), ("s1", True, "top"), ("w0", True, "quota"), ("w1", False, "cut"),
-    ]  # fmt: skip
+        ("s0", True, "top"),
+        ("s1", True, "top"),
+        ("w0", True, "quota"),
+        ("w1", False, "cut"),
+    ]
 
 
 @pytest.mark.parametrize(

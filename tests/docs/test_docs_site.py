@@ -29,8 +29,11 @@ def site(tmp_path_factory):
 
 def test_site_has_every_page_of_the_documentation(site):
     pages = [page.relative_to(ROOT / "docs") for page in (ROOT / "docs").rglob("*.md")]
-    missing = [page for page in pages if page.name not in ("index.md", "README.md")
-               and not (site / page.with_suffix(".html")).exists()]  # fmt: skip
+    missing = [
+        page
+        for page in pages
+        if page.name not in ("index.md", "README.md") and not (site / page.with_suffix(".html")).exists()
+    ]
     assert missing == []
 
 

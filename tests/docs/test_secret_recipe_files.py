@@ -105,7 +105,13 @@ def test_plan_command_adds_gpus_where_all_is_here(tmp_path: Path) -> None:
 
 
 def test_validation_of_real_model_and_data_ignores_what_was_expected(tmp_path: Path) -> None:
-    overrides = ["model=testbed", "data.phases=[]", "data.train=testbed:sft?rows=300", "data.held_out=20", "data.max_length=512"]  # fmt: skip
+    overrides = [
+        "model=testbed",
+        "data.phases=[]",
+        "data.train=testbed:sft?rows=300",
+        "data.held_out=20",
+        "data.max_length=512",
+    ]
     overrides += [
         "search_space.effective_batch_size=8",
         "evaluation=[{name: eval}]",

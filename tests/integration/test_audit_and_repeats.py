@@ -58,9 +58,12 @@ def _run(storage: Path, *more: str) -> dict[str, Any]:
 def _kill_when(storage: Path, reached: Callable[[list[dict[str, Any]]], bool]) -> None:
     """Start the sweep and kill its driver, with everything it started, once its journal says so."""
     process = subprocess.Popen(
-        _command(storage), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        _command(storage),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
     journal, until = storage / "sure" / "journal.jsonl", time.monotonic() + 400
     while time.monotonic() < until:
         lines = journal.read_text().splitlines(keepends=True) if journal.exists() else []
@@ -79,9 +82,15 @@ def _reached(role: str) -> Callable[[list[dict[str, Any]]], bool]:
 def _facts(result: dict[str, Any]) -> dict[str, Any]:
     """What must not depend on how often the sweep was interrupted."""
     return {
-        trial["trial_id"]: (trial["outcome"], trial["role"], trial["stopped_at"], trial["samples_seen"], trial["scores"])
+        trial["trial_id"]: (
+            trial["outcome"],
+            trial["role"],
+            trial["stopped_at"],
+            trial["samples_seen"],
+            trial["scores"],
+        )
         for trial in result["trials"]
-    }  # fmt: skip
+    }
 
 
 def _rows(storage: Path, query: str) -> list[tuple[Any, ...]]:

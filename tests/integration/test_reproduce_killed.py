@@ -50,8 +50,11 @@ def test_killed_half_way_goes_on_and_trains_nothing_twice(tmp_path):
     assert max(Counter(after).values()) == 1
     assert told["complete"]
     assert {sweep["design"]: sweep["trials"] for sweep in told["sweeps"]} == {
-        "schedule": 18, "tulu": 3, "tulu_long": 3, "tulu_plus": 3,
-    }  # fmt: skip
+        "schedule": 18,
+        "tulu": 3,
+        "tulu_long": 3,
+        "tulu_plus": 3,
+    }
     assert [finding["verdict"] for finding in told["findings"]] == [None, None], "scale smoke gives no verdicts"
     assert Path(told["page"]).is_file()
     third = subprocess.run(command(tmp_path), capture_output=True, text=True, check=False)

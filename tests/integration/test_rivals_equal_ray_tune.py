@@ -83,9 +83,13 @@ def test_replay_stops_the_trials_that_tune_stops(name: str, one_worker: Path) ->
     scheduler, unit = rule.build(problem)
     space = {"number": tune.grid_search(list(range(TRIALS))), "unit": unit}
     tuner = tune.Tuner(
-        Curve, param_space=space, tune_config=tune.TuneConfig(scheduler=scheduler, reuse_actors=True),
-        run_config=tune.RunConfig(name=name, storage_path=str(one_worker), verbose=0, stop={"training_iteration": len(LEVELS)}),
-    )  # fmt: skip
+        Curve,
+        param_space=space,
+        tune_config=tune.TuneConfig(scheduler=scheduler, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name=name, storage_path=str(one_worker), verbose=0, stop={"training_iteration": len(LEVELS)}
+        ),
+    )
     results = tuner.fit()
     trained = {str(done.config["number"]): LEVELS[done.metrics["training_iteration"] - 1] for done in results}
     replayed = simulate(sweep, rule, Objective(METRIC), Clock(1), [trial.trial for trial in sweep.trials], 0)

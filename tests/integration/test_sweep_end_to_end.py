@@ -225,10 +225,21 @@ class TrackingServer:
     def start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         command = [
-            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{self._folder / 'server.db'}",
-            "--artifacts-destination", str(self._folder / "artifacts"),
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self._port),
+            "--workers",
+            "1",
+            "--backend-store-uri",
+            f"sqlite:///{self._folder / 'server.db'}",
+            "--artifacts-destination",
+            str(self._folder / "artifacts"),
+        ]
         environment = {
             **_environment(),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

@@ -43,9 +43,12 @@ def test_every_schedule_is_the_same_in_transformers(
     arguments = TrainingArguments(use_cpu=True, **sweep_arguments(trial))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=arguments.learning_rate)
     scheduler = get_scheduler(
-        arguments.lr_scheduler_type, optimizer, arguments.warmup_steps, arguments.max_steps,
+        arguments.lr_scheduler_type,
+        optimizer,
+        arguments.warmup_steps,
+        arguments.max_steps,
         scheduler_specific_kwargs=arguments.lr_scheduler_kwargs,
-    )  # fmt: skip
+    )
     found = []
     for _ in range(trial.steps):
         found.append(optimizer.param_groups[0]["lr"])

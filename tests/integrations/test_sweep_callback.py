@@ -41,9 +41,15 @@ def rows(count: int, seed: int) -> list[dict[str, Any]]:
 def trainer_for(trial: Trial | None, folder: Path, **changes: Any) -> Trainer:
     set_seed(0)
     own = {
-        "output_dir": str(folder / "mine"), "max_steps": 8, "per_device_train_batch_size": 8, "use_cpu": True,
-        "report_to": "none", "disable_tqdm": True, "save_strategy": "no", **sweep_arguments(trial, micro_batch_size=4),
-    }  # fmt: skip
+        "output_dir": str(folder / "mine"),
+        "max_steps": 8,
+        "per_device_train_batch_size": 8,
+        "use_cpu": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        **sweep_arguments(trial, micro_batch_size=4),
+    }
     settings = {"eval_dataset": rows(12, 1), "model": Model(), **changes}
     arguments = TrainingArguments(**{**own, **settings.pop("arguments", {})})
     return Trainer(args=arguments, train_dataset=rows(48, 0), **settings)

@@ -29,8 +29,10 @@ def test_a_trial_reports_every_step_and_every_milestone(tmp_path: Path, worker: 
     train(worker.trial(tmp_path), 64)
     assert worker.signals == [(seen, 1 / seen) for seen in range(8, 65, 8)]
     assert [(m["indices"], m["samples_seen"], m["scores"]) for m in worker.milestones] == [
-        ([0], 16, GOOD), ([1], 32, GOOD), ([2], 64, GOOD),
-    ]  # fmt: skip
+        ([0], 16, GOOD),
+        ([1], 32, GOOD),
+        ([2], 64, GOOD),
+    ]
 
 
 def test_a_report_at_a_milestone_waits_for_the_decision(tmp_path: Path) -> None:
@@ -105,7 +107,10 @@ def test_scores_may_come_before_the_loss_of_the_same_samples(tmp_path: Path, wor
 
 def test_a_milestone_without_the_objective_is_refused_and_told(tmp_path: Path, worker: Worker) -> None:
     trial = worker.trial(tmp_path)
-    with pytest.raises(EntrypointError, match="at 16 samples was reported without 'eval/loss'.*did you mean 'eval_loss'".replace("did", "Did")):  # fmt: skip
+    with pytest.raises(
+        EntrypointError,
+        match="at 16 samples was reported without 'eval/loss'.*did you mean 'eval_loss'".replace("did", "Did"),
+    ):
         trial.report(samples_seen=16, loss=1.0, scores={"eval_loss": 1.0})
     assert worker.messages[-1]["kind"] == "misuse"
     assert worker.messages[-1]["error"][:2] == ["script.py:train", "scores"]

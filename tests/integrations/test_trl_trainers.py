@@ -44,26 +44,32 @@ def assignment(**changes: Any) -> dict[str, Any]:
 def sft(trial: Trial) -> Any:
     rows = Dataset.from_list([{"messages": row["messages"]} for row in load_rows("testbed:sft?rows=24")])
     return trl.SFTTrainer(
-        **base(), train_dataset=rows, eval_dataset=rows.select(range(4)),
+        **base(),
+        train_dataset=rows,
+        eval_dataset=rows.select(range(4)),
         args=trl.SFTConfig(max_length=64, **CPU, **sweep_arguments(trial)),
         peft_config=LoraConfig(r=4, lora_dropout=0.1, target_modules="all-linear"),
-    )  # fmt: skip
+    )
 
 
 def dpo(trial: Trial) -> Any:
     rows = Dataset.from_list([{"prompt": q, "chosen": a, "rejected": "no idea"} for q, a in questions(24)])
     return trl.DPOTrainer(
-        **base(), train_dataset=rows, eval_dataset=rows.select(range(4)),
+        **base(),
+        train_dataset=rows,
+        eval_dataset=rows.select(range(4)),
         args=trl.DPOConfig(max_length=64, **CPU, **sweep_arguments(trial)),
-    )  # fmt: skip
+    )
 
 
 def grpo(trial: Trial) -> Any:
     rows = Dataset.from_list([{"prompt": q} for q, _ in questions(24)])
     return trl.GRPOTrainer(
-        **base(), train_dataset=rows, reward_funcs=lambda completions, **kwargs: [-float(len(c)) for c in completions],
+        **base(),
+        train_dataset=rows,
+        reward_funcs=lambda completions, **kwargs: [-float(len(c)) for c in completions],
         args=trl.GRPOConfig(num_generations=2, max_completion_length=4, **CPU, **sweep_arguments(trial)),
-    )  # fmt: skip
+    )
 
 
 def run(trial: Trial, make: Any) -> Any:

@@ -19,13 +19,17 @@ DELETED = object()
 
 def trial(name: str) -> Values:
     return {
-        "sweep": "small", "trial": name,
+        "sweep": "small",
+        "trial": name,
         "config": {"method": "lora", "effective_batch_size": 8, "learning_rate": 1e-3, "seed": 0},
         "cohort": "the sweep",
         "signals": [[8, 2.0, 1.5, 1e-3, None], [16, 1.5, 1.2, 1e-3, 0.5], [24, 1.2, 1.1, 1e-3, 0.4]],
         "evals": [[8, {"eval/loss": 2.1}], [24, {"eval/loss": 1.3}]],
-        "final": {"eval/loss": 1.3}, "samples": 24, "seconds": 3.5, "status": "completed",
-    }  # fmt: skip
+        "final": {"eval/loss": 1.3},
+        "samples": 24,
+        "seconds": 3.5,
+        "status": "completed",
+    }
 
 
 def write(path: Path, lines: list[Any]) -> Path:
@@ -131,9 +135,7 @@ WRONG: list[tuple[str, object, str, str]] = [
 
 
 @pytest.mark.parametrize(("field", "value", "named", "rule"), WRONG)
-def test_wrong_value_is_named_with_its_rule(
-    tmp_path: Path, field: str, value: object, named: str, rule: str
-) -> None:  # fmt: skip
+def test_wrong_value_is_named_with_its_rule(tmp_path: Path, field: str, value: object, named: str, rule: str) -> None:
     path = write(tmp_path / "rows.jsonl", [trial("a"), changed(field, value)])
     error = error_of(path)
     assert (error.where, error.field) == (f"{path}:2", named)
@@ -252,9 +254,11 @@ def test_missing_empty_and_unreadable_files_are_errors(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl.gz").write_bytes(gzip.compress(b""))
     (tmp_path / "folder.jsonl").mkdir()
     for name, rule in (
-        ("none.jsonl", "there is no such file"), ("empty.jsonl", "the file is empty"),
-        ("empty.jsonl.gz", "the file is empty"), ("folder.jsonl", "cannot be read"),
-    ):  # fmt: skip
+        ("none.jsonl", "there is no such file"),
+        ("empty.jsonl", "the file is empty"),
+        ("empty.jsonl.gz", "the file is empty"),
+        ("folder.jsonl", "cannot be read"),
+    ):
         error = error_of(tmp_path / name)
         assert error.where == str(tmp_path / name)
         assert error.rule.startswith(rule)

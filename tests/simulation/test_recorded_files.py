@@ -37,15 +37,23 @@ def trials(draw: st.DrawFn, name: str, metrics: list[str]) -> RecordedTrial:
     status = draw(st.sampled_from(["completed", "diverged"]))
     final = draw(st.dictionaries(texts, numbers, min_size=1 if status == "completed" else 0, max_size=3))
     config = {
-        "method": draw(texts), "effective_batch_size": draw(st.integers(1, 4096)),
-        "learning_rate": draw(st.floats(0, exclude_min=True, allow_infinity=False)), "seed": draw(st.integers(0, 2**40)),
+        "method": draw(texts),
+        "effective_batch_size": draw(st.integers(1, 4096)),
+        "learning_rate": draw(st.floats(0, exclude_min=True, allow_infinity=False)),
+        "seed": draw(st.integers(0, 2**40)),
         "note": draw(texts | st.none() | st.lists(st.integers())),
-    }  # fmt: skip
+    }
     return RecordedTrial(
-        trial=name, config=config, cohort=draw(texts), signals=np.array(rows, dtype=float).reshape(-1, 5),
-        evals=tuple((samples, draw(scores)) for samples in draw(rising(0, 3))), final=final,
-        samples=draw(st.integers(1, 10**9)), seconds=draw(st.floats(0, 1e300)), status=status,
-    )  # fmt: skip
+        trial=name,
+        config=config,
+        cohort=draw(texts),
+        signals=np.array(rows, dtype=float).reshape(-1, 5),
+        evals=tuple((samples, draw(scores)) for samples in draw(rising(0, 3))),
+        final=final,
+        samples=draw(st.integers(1, 10**9)),
+        seconds=draw(st.floats(0, 1e300)),
+        status=status,
+    )
 
 
 @st.composite
@@ -73,8 +81,11 @@ def test_what_is_written_is_read_back(sweep: RecordedSweep, name: str) -> None:
     assert read.name == sweep.name
     for back, trial in zip(read.trials, sweep.trials, strict=True):
         assert (back.trial, back.cohort, back.samples, back.status) == (
-            trial.trial, trial.cohort, trial.samples, trial.status
-        )  # fmt: skip
+            trial.trial,
+            trial.cohort,
+            trial.samples,
+            trial.status,
+        )
         assert dict(back.config) == dict(trial.config)
         assert back.signals[:, 0].tolist() == trial.signals[:, 0].tolist()
         assert_close(back.signals, trial.signals)

@@ -110,9 +110,9 @@ def test_random_rule_follows_the_seed_and_keeps_as_many_as_halving():
 
 def nulls_sweep() -> RecordedSweep:
     grid = [(rate, batch) for rate in (1e-4, 1e-3) for batch in (8, 16)]
-    return RecordedSweep("grid", tuple(
-        trial(f"r{rate:g}-b{batch}", [3, 2, 1], learning_rate=rate, batch=batch) for rate, batch in grid
-    ))  # fmt: skip
+    return RecordedSweep(
+        "grid", tuple(trial(f"r{rate:g}-b{batch}", [3, 2, 1], learning_rate=rate, batch=batch) for rate, batch in grid)
+    )
 
 
 @pytest.mark.parametrize(

@@ -225,9 +225,11 @@ def test_recorded_files_shipped_are_those_of_the_package(monkeypatch, tmp_path):
 
 def test_replay_of_a_sweep_with_mixed_batches_and_divergence():
     made = (
-        *falling(6).trials, trial("large", [3, 2, 1.05], batch=48, learning_rate=9e-3),
-        trial("whole", [1.5], batch=64, levels=(64,)), trial("bad", [9, 9, 9], diverges_at=24),
-    )  # fmt: skip
+        *falling(6).trials,
+        trial("large", [3, 2, 1.05], batch=48, learning_rate=9e-3),
+        trial("whole", [1.5], batch=64, levels=(64,)),
+        trial("bad", [9, 9, 9], diverges_at=24),
+    )
     rules = choose_rules(["ours", "ours-forecast", "baselines"]).rules
     report = replay([RecordedSweep("mixed", made)], rules, LOSS, Clock(3, 1, 1), draws=3)
     assert all(np.isfinite(result.of("samples_share")).all() for result in report.results)

@@ -82,7 +82,7 @@ def test_digest_of_sweeps_without_the_later_fields_stays(tmp_path: Path) -> None
         ("mean_tokens: 90.5", "tokens: 3", "data.expected.tokens", "not known here"),
         ("  mixture:", "  train: x.jsonl\n  mixture:", "data.train", "the mixture is the training data"),
     ],
-)  # fmt: skip
+)
 def test_wrong_data_settings_name_file_line_and_field(
     tmp_path: Path, old: str, new: str, field: str, rule: str
 ) -> None:

@@ -73,9 +73,16 @@ def test_fingerprint_tells_configurations_apart(change: dict[str, object]) -> No
 def test_trial_name_shows_what_varies_in_the_sweep() -> None:
     assert trial_name(CONFIG) == "lora r16 lr3e-4 ebs64 s0"
     other = replace(
-        CONFIG, schedule="cosine", warmup_unit="samples", warmup_amount=2048, data_strategy="phased", weight_decay=0.1,
-        method_options={"r": 8, "lora_alpha": 16, "use_rslora": True}, clip_norm=None, seed=2,
-    )  # fmt: skip
+        CONFIG,
+        schedule="cosine",
+        warmup_unit="samples",
+        warmup_amount=2048,
+        data_strategy="phased",
+        weight_decay=0.1,
+        method_options={"r": 8, "lora_alpha": 16, "use_rslora": True},
+        clip_norm=None,
+        seed=2,
+    )
     assert trial_name(other) == "lora r8 lr3e-4 ebs64 s2"
     varied = {"schedule", "warmup", "data_strategy", "weight_decay", "option.use_rslora", "clip_norm"}
     name = trial_name(other, varied)
@@ -104,5 +111,7 @@ def test_short_number(value: float, text: str) -> None:
 
 def test_difference_names_dotted_fields() -> None:
     assert difference({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": 5}) == [
-        "a.c: 2 -> 4", "d: 3 -> null", "e: null -> 5",
-    ]  # fmt: skip
+        "a.c: 2 -> 4",
+        "d: 3 -> null",
+        "e: null -> 5",
+    ]

@@ -82,8 +82,14 @@ def test_content_holds_what_defines_the_sweep_and_reads_back(tmp_path: Path) -> 
 
 
 def test_content_of_built_in_training_is_as_it_was() -> None:
-    spec = parse_sweep({"name": "a", "model": "m", "data": {"train": "t"},
-                        "search_space": {"method": "full", "effective_batch_size": 8}})  # fmt: skip
+    spec = parse_sweep(
+        {
+            "name": "a",
+            "model": "m",
+            "data": {"train": "t"},
+            "search_space": {"method": "full", "effective_batch_size": 8},
+        }
+    )
     assert "entrypoint" not in spec.content()
 
 
@@ -118,18 +124,27 @@ def test_every_form_of_entrypoint_is_accepted(entrypoint: Any) -> None:
         ({"entrypoint": "script.py:2"}, "entrypoint.function = 'script.py:2'"),
         ({"entrypoint": {}}, "entrypoint: names exactly one of function and command"),
         ({"entrypoint": {"function": "a.py:b", "command": ["a"]}}, "names exactly one of function and command"),
-        ({"entrypoint": {"command": ["run", "{temprature}"]}}, "entrypoint.command = '{temprature}': trials of method 'own' have no value of this name. Did you mean 'temperature'"),
-        ({"entrypoint": {"funktion": "a.py:b"}}, "entrypoint.funktion = 'a.py:b': this key is not known here. Did you mean 'function'"),
+        (
+            {"entrypoint": {"command": ["run", "{temprature}"]}},
+            "entrypoint.command = '{temprature}': trials of method 'own' have no value of this name. Did you mean 'temperature'",
+        ),
+        (
+            {"entrypoint": {"funktion": "a.py:b"}},
+            "entrypoint.funktion = 'a.py:b': this key is not known here. Did you mean 'function'",
+        ),
         ({"space": {"params": {"seed": [1, 2]}}}, "search_space.params.seed: this name is a field of search_space"),
         ({"space": {"params": {"a b": 1}}}, "a hyperparameter is named with letters"),
-        ({"space": {"params": {"a": {"uniform": [2, 1]}}}}, "search_space.params.a = {'uniform': [2, 1]}: a range needs low <= high"),
+        (
+            {"space": {"params": {"a": {"uniform": [2, 1]}}}},
+            "search_space.params.a = {'uniform': [2, 1]}: a range needs low <= high",
+        ),
         ({"space": {"parms": {}}}, "search_space.parms = {}: this key is not known here. Did you mean 'params'"),
         ({"space": {"learning_rate": "auto"}}, "search_space.learning_rate: method 'own' has no default range"),
         ({"space": {"method": {}}}, "name at least one method, or leave it out"),
         ({"space": {"optimizer": 3}}, "optimizer must be text"),
         ({"entrypoint": None}, "search_space.params: free hyperparameters belong to training of your own"),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_is_refused_with_its_field(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError) as told:
         mine(**changes)

@@ -67,6 +67,10 @@ def test_slips_do_not_fit_the_schema(validator: Any, added: str) -> None:
 def test_every_field_of_the_schema_is_described() -> None:
     schema = json.loads(schema_text())
     models = {"": schema, **schema["$defs"]}
-    bare = [f"{name}.{field}" for name, model in models.items() for field, body in model.get("properties", {}).items()
-            if not body.get("description") and "$ref" not in body]  # fmt: skip
+    bare = [
+        f"{name}.{field}"
+        for name, model in models.items()
+        for field, body in model.get("properties", {}).items()
+        if not body.get("description") and "$ref" not in body
+    ]
     assert bare == []

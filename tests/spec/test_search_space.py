@@ -41,9 +41,15 @@ def test_method_short_forms_mean_empty_bodies() -> None:
 
 def test_build_config_reads_every_dimension() -> None:
     made = space(
-        method={"lora": {"r": 4}}, learning_rate=1e-4, schedule={"name": "wsd", "decay_share": 0.3},
-        warmup={"ratio": 0.1}, clip_norm=None, weight_decay=0.01, seed=3, beta1=0.8,
-    )  # fmt: skip
+        method={"lora": {"r": 4}},
+        learning_rate=1e-4,
+        schedule={"name": "wsd", "decay_share": 0.3},
+        warmup={"ratio": 0.1},
+        clip_norm=None,
+        weight_decay=0.01,
+        seed=3,
+        beta1=0.8,
+    )
     values = {name: domain.at(0.0) for name, domain in made.dimensions("lora").items()}
     config = build_config("lora", values, 64)
     assert (config.method, config.method_options, config.samples) == ("lora", {"r": 4}, 64)

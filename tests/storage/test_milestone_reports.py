@@ -12,19 +12,47 @@ from orchestrator.storage.milestone_reports import decision_from, read_report, w
 
 numbers = st.floats(allow_nan=False)
 signals = st.builds(
-    TrainingSignal, st.integers(1, 9), st.integers(1, 99), st.integers(1, 999), numbers, numbers, numbers, numbers, numbers,
-    numbers, st.none() | numbers, st.none() | numbers,
-)  # fmt: skip
+    TrainingSignal,
+    st.integers(1, 9),
+    st.integers(1, 99),
+    st.integers(1, 999),
+    numbers,
+    numbers,
+    numbers,
+    numbers,
+    numbers,
+    numbers,
+    st.none() | numbers,
+    st.none() | numbers,
+)
 decisions = st.builds(
-    Decision, st.just("t"), st.integers(0, 99), st.sampled_from(Action), st.just("divergence"), st.just("all"),
-    st.text(min_size=1).filter(str.strip), st.dictionaries(st.text(), st.none() | numbers | st.text()),
-)  # fmt: skip
+    Decision,
+    st.just("t"),
+    st.integers(0, 99),
+    st.sampled_from(Action),
+    st.just("divergence"),
+    st.just("all"),
+    st.text(min_size=1).filter(str.strip),
+    st.dictionaries(st.text(), st.none() | numbers | st.text()),
+)
 milestones = st.builds(
-    Milestone, st.just("t"), st.integers(0, 3), st.integers(1, 99), st.integers(1, 99), st.integers(1, 999),
-    st.sampled_from(TrialState), st.dictionaries(st.text(), numbers), st.lists(signals, max_size=3).map(tuple),
-    numbers, numbers, numbers, st.none() | st.text(), st.dictionaries(st.text(), numbers), st.text(),
+    Milestone,
+    st.just("t"),
+    st.integers(0, 3),
+    st.integers(1, 99),
+    st.integers(1, 99),
+    st.integers(1, 999),
+    st.sampled_from(TrialState),
     st.dictionaries(st.text(), numbers),
-)  # fmt: skip
+    st.lists(signals, max_size=3).map(tuple),
+    numbers,
+    numbers,
+    numbers,
+    st.none() | st.text(),
+    st.dictionaries(st.text(), numbers),
+    st.text(),
+    st.dictionaries(st.text(), numbers),
+)
 
 
 @given(milestones, st.none() | decisions)

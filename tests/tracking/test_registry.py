@@ -49,11 +49,18 @@ def test_model_is_logged_with_signature_scores_and_origin(
     check_store(backend.uri)
     made = [
         register_model(
-            backend.uri, checkpoint, name, experiment_id=experiment_id, run_id=run_id, params={"method": "full"},
-            tags={"digest.training_data": "abc"}, scores={"held_out/loss": 1.25}, samples_seen=320,
+            backend.uri,
+            checkpoint,
+            name,
+            experiment_id=experiment_id,
+            run_id=run_id,
+            params={"method": "full"},
+            tags={"digest.training_data": "abc"},
+            scores={"held_out/loss": 1.25},
+            samples_seen=320,
         )
         for _ in range(2)
-    ]  # fmt: skip
+    ]
     assert [each.version for each in made] == ["1", "2"]
 
     client = MlflowClient(backend.uri)

@@ -45,8 +45,11 @@ def test_running_sweep_is_read_back(told: tuple[Any, Any]) -> None:
     assert (status.status, status.driver, status.location) == ("running", "far", backend.uri)
     assert (status.samples_trained, status.samples_exhaustive) == (320 + 160 + 160, 4 * 320)
     assert {name: count for name, count in status.counts.items() if count} == {
-        "completed": 1, "stopped": 1, "paused": 1, "pending": 1,
-    }  # fmt: skip
+        "completed": 1,
+        "stopped": 1,
+        "paused": 1,
+        "pending": 1,
+    }
     assert [trial.trial_id for trial in status.trials] == ["done", "waits", "stopped"]
     assert status.best is not None
     assert (status.best.trial_id, status.best.objective) == ("done", 1.25)

@@ -132,12 +132,17 @@ def _words(folder: Path) -> dict[str, str]:
     assert result.winner is not None
     stopped = next(trial for trial in result.trials if trial.outcome is Outcome.STOPPED)
     return {
-        "566fa32096": result.winner.trial_id, "full lr3e-4 ebs8 s0": result.winner.name,
-        "310c162715": stopped.trial_id, "lora r8 lr4e-3 ebs32 s0": stopped.name,
+        "566fa32096": result.winner.trial_id,
+        "full lr3e-4 ebs8 s0": result.winner.name,
+        "310c162715": stopped.trial_id,
+        "lora r8 lr4e-3 ebs32 s0": stopped.name,
         # What trains on in the sweep that was killed.
         "ia3 lr0.01 ebs32 s0": result.winner.name,
-        "8192": "96", "1024": "64", "256": "32", "/tmp/second": str(folder / "second"),
-    }  # fmt: skip
+        "8192": "96",
+        "1024": "64",
+        "256": "32",
+        "/tmp/second": str(folder / "second"),
+    }
 
 
 def kill(world: World) -> World:
@@ -165,8 +170,12 @@ def ray_head() -> Iterator[str]:
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--node-ip-address", "127.0.0.1"),
         *("--port", str(port), "--num-cpus", "1", "--include-dashboard", "false", "--temp-dir", str(home)),
     ]
-    head = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={
-        **os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"})  # fmt: skip
+    head = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"},
+    )
     try:
         _wait_for(port)
         yield f"127.0.0.1:{port}"

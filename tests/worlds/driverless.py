@@ -76,10 +76,15 @@ class Driverless:
         content = {**spec.content(), "record": False}
         self.journal.append(("sweep", {"sweep_id": "5" * 16, "content": content, "inputs": inputs, "plan": plan}))
         session = {
-            "slots": 1, "cpus": 1.0, "resources": {"cpu": 1.0}, "environment": environment(), "folder": str(Path.cwd()),
+            "slots": 1,
+            "cpus": 1.0,
+            "resources": {"cpu": 1.0},
+            "environment": environment(),
+            "folder": str(Path.cwd()),
             "storage": str(self.folder.storage.resolve()),
-            "evaluation": {entry.name: entry.digest for entry in report.evaluation}, "tracking": None,
-        }  # fmt: skip
+            "evaluation": {entry.name: entry.digest for entry in report.evaluation},
+            "tracking": None,
+        }
         self.journal.append(("session", session))
 
     def train(self, config: TrialConfig, milestones: int = 2, outcome: Outcome = Outcome.COMPLETED) -> str:

@@ -73,16 +73,30 @@ class OwnDriverless(Driverless):
         self.journal = Journal(self.folder.journal)
         found = replace(spec.entrypoint, folder=report.folder)
         self._task = WorkerTask(
-            spec.trial_setup, "", self.folder, plan.levels, None, threads=1, entrypoint=found,
-            judged=spec.judged_metrics, varied=spec.search_space.varied,
-        )  # fmt: skip
+            spec.trial_setup,
+            "",
+            self.folder,
+            plan.levels,
+            None,
+            threads=1,
+            entrypoint=found,
+            judged=spec.judged_metrics,
+            varied=spec.search_space.varied,
+        )
         inputs = {f"{FILE}{name}": value for name, value in report.files.items()}
         content = {**spec.content(), "record": False}
         self.journal.append(
             ("sweep", {"sweep_id": "5" * 16, "content": content, "inputs": inputs, "plan": asdict(plan)})
         )
         session: dict[str, Any] = {
-            "slots": 1, "cpus": 1.0, "resources": {"cpu": 1.0}, "environment": environment(), "folder": report.folder,
-            "storage": str(self.folder.storage.resolve()), "entrypoint": asdict(found), "evaluation": {}, "tracking": None,
-        }  # fmt: skip
+            "slots": 1,
+            "cpus": 1.0,
+            "resources": {"cpu": 1.0},
+            "environment": environment(),
+            "folder": report.folder,
+            "storage": str(self.folder.storage.resolve()),
+            "entrypoint": asdict(found),
+            "evaluation": {},
+            "tracking": None,
+        }
         self.journal.append(("session", session))

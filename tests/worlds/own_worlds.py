@@ -22,11 +22,20 @@ LEVELS = (16, 32, 64)
 def assignment_for(root: Path, **changes: Any) -> TrialAssignment:
     """Return the assignment of a small trial: 64 samples in batches of 8, milestones at 16, 32 and 64."""
     values: dict[str, Any] = {
-        "trial_id": "abc", "name": "lr0.1 ebs8 s0", "sweep": "small", "levels": LEVELS, "judged": ("eval/loss",),
-        "config": TrialConfig("own", 8, 0.1, 64, method_options={"width": 3}), "known_milestones": 0, "known_samples": 0,
-        "known_seconds": 0.0, "checkpoints": str(root / "own"), "socket": "", "log": str(root / "output.log"),
+        "trial_id": "abc",
+        "name": "lr0.1 ebs8 s0",
+        "sweep": "small",
+        "levels": LEVELS,
+        "judged": ("eval/loss",),
+        "config": TrialConfig("own", 8, 0.1, 64, method_options={"width": 3}),
+        "known_milestones": 0,
+        "known_samples": 0,
+        "known_seconds": 0.0,
+        "checkpoints": str(root / "own"),
+        "socket": "",
+        "log": str(root / "output.log"),
         "entrypoint": EntrypointSettings("script.py:train", folder=str(root)),
-    }  # fmt: skip
+    }
     return TrialAssignment(**{**values, **changes})
 
 

@@ -44,9 +44,12 @@ def planted_suite(truth: Planted) -> Runs:
         assert design.rates != "ladder"
         arms = [
             Arm(name, batch, rate, schedule, strategy, warmup)
-            for batch in design.batches for rate in design.rates for schedule in design.schedules
-            for strategy in design.strategies for warmup in (design.warmup_steps or (-1,))
-        ]  # fmt: skip
+            for batch in design.batches
+            for rate in design.rates
+            for schedule in design.schedules
+            for strategy in design.strategies
+            for warmup in (design.warmup_steps or (-1,))
+        ]
         runs += [_run(arm, seed, truth, design.epochs, random) for arm in arms for seed in range(design.seeds)]
     return Runs(runs)
 

@@ -48,9 +48,16 @@ def trial(
     evals = evals if diverges_at is None else [entry for entry in evals if entry[0] < last]
     values = {"method": "full", "effective_batch_size": batch, "learning_rate": 1e-3, "seed": 0, **config}
     return RecordedTrial(
-        name, values, "all", signals, tuple(evals), {} if diverges_at else dict(evals[-1][1]), budget,
-        seconds * last / budget, "diverged" if diverges_at else "completed",
-    )  # fmt: skip
+        name,
+        values,
+        "all",
+        signals,
+        tuple(evals),
+        {} if diverges_at else dict(evals[-1][1]),
+        budget,
+        seconds * last / budget,
+        "diverged" if diverges_at else "completed",
+    )
 
 
 def sweep(trials: Mapping[str, Sequence[float]], name: str = "small", **more: Any) -> RecordedSweep:

@@ -25,14 +25,23 @@ from orchestrator.storage.sweep_folder import SweepFolder
 LEVELS = (128, 256, 512, 1024, 2048, 4096)
 Scores = dict[str, float]
 ENVIRONMENT = {
-    "python": "3.11.9", "machine": "x86_64 Linux", "host": "node-a", "cpus": 2, "versions": {"torch": "2.13.0"},
-    "code": "c" * 32, "git_commit": "0123abcd", "git_dirty": True,
-}  # fmt: skip
+    "python": "3.11.9",
+    "machine": "x86_64 Linux",
+    "host": "node-a",
+    "cpus": 2,
+    "versions": {"torch": "2.13.0"},
+    "code": "c" * 32,
+    "git_commit": "0123abcd",
+    "git_dirty": True,
+}
 SPACE: dict[str, Any] = {
-    "method": {"full": {"learning_rate": [3e-4, 1e-3, 3e-3]}, "lora": {"learning_rate": [1e-3, 4e-3, 1.6e-2], "r": [4, 8, 16]}},
+    "method": {
+        "full": {"learning_rate": [3e-4, 1e-3, 3e-3]},
+        "lora": {"learning_rate": [1e-3, 4e-3, 1.6e-2], "r": [4, 8, 16]},
+    },
     "effective_batch_size": [8, 32, 128],
     "warmup": {"ratio": 0.03},
-}  # fmt: skip
+}
 RANGES: dict[str, Any] = {
     "method": {name: {} for name in ("full", "lora", "dora", "ia3")},
     "effective_batch_size": [8, 16, 32, 64],
@@ -91,18 +100,24 @@ class MadeSweep:
         storage: Path,
         spec: SweepSpec,
         scores: Callable[[TrialConfig, int], Scores] = formula_scores,
-        stopped_at: Callable[[TrialConfig], int | None] = lambda config: max(0, 4 - int(4 * quality(config))) if quality(config) > 0.3 else None,
+        stopped_at: Callable[[TrialConfig], int | None] = lambda config: (
+            max(0, 4 - int(4 * quality(config))) if quality(config) > 0.3 else None
+        ),
         diverges: Callable[[TrialConfig], bool] = lambda config: False,
         reason: str = "Stopped: eval/loss ranks low; it ends best with probability 0.1%.",
         step: int | None = None,
         levels: Sequence[int] = LEVELS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.folder = SweepFolder(storage, spec.name)
         self.spec, self._scores, self._stopped_at, self._diverges = spec, scores, stopped_at, diverges
         self._reason, self._step, self._levels = reason, step, tuple(levels)
         self.journal = Journal(self.folder.journal)
-        plan = {"trials": spec.budget.trials or count_configs(spec.search_space), "samples": self._levels[-1], "levels": self._levels,
-                "rung_indices": list(range(len(self._levels) - 1))}  # fmt: skip
+        plan = {
+            "trials": spec.budget.trials or count_configs(spec.search_space),
+            "samples": self._levels[-1],
+            "levels": self._levels,
+            "rung_indices": list(range(len(self._levels) - 1)),
+        }
         content = {**spec.content(), "record": False}
         inputs = {"training data": "d" * 32, "base model": "b" * 32}
         self.journal.append(("sweep", {"sweep_id": "5" * 16, "content": content, "inputs": inputs, "plan": plan}))
@@ -147,17 +162,30 @@ class MadeSweep:
         scores = self._scores(config, level)
         signals = tuple(self._signals(config, self._levels[index - 1] if index else 0, level, state))
         milestone = Milestone(
-            trial_id=trial, index=index, level=level, samples_seen=level, tokens_seen=20 * level, state=state,
-            scores=scores, signals=signals, training_seconds=level / 100, evaluation_seconds=0.5,
+            trial_id=trial,
+            index=index,
+            level=level,
+            samples_seen=level,
+            tokens_seen=20 * level,
+            state=state,
+            scores=scores,
+            signals=signals,
+            training_seconds=level / 100,
+            evaluation_seconds=0.5,
             checkpoint=f"{self.spec.name}/trials/{trial}/m{index:04d}",
             standard_errors=dict.fromkeys(scores, 0.04),
-        )  # fmt: skip
+        )
         write_report(self.folder.report(trial, index), milestone, None)
         halted = stopped or state is TrialState.DIVERGED
         decision = Decision(
-            trial, level, Action.STOP if halted else Action.CONTINUE, "divergence" if state is TrialState.DIVERGED else "forecast",
-            "the sweep", self._reason if halted else "Goes on.", self._evidence(config, level),
-        )  # fmt: skip
+            trial,
+            level,
+            Action.STOP if halted else Action.CONTINUE,
+            "divergence" if state is TrialState.DIVERGED else "forecast",
+            "the sweep",
+            self._reason if halted else "Goes on.",
+            self._evidence(config, level),
+        )
         values = {key: v for key, v in asdict(milestone).items() if key not in ("trial_id", "signals", "system")}
         last = asdict(signals[-1]) if signals else None
         return {**values, "trial": trial, "last_signal": last, "dynamics": None, "decision": asdict(decision)}
@@ -165,8 +193,13 @@ class MadeSweep:
     def _evidence(self, config: TrialConfig, level: int) -> dict[str, Any]:
         end = self._scores(config, self._levels[-1]).get("eval/loss", 1.0)
         width = 4 / math.sqrt(level)
-        return {"level": level, "expected_final": end + width / 2, "expected_low": end - width, "expected_high": end + width,
-                "probability_best": 0.1}  # fmt: skip
+        return {
+            "level": level,
+            "expected_final": end + width / 2,
+            "expected_low": end - width,
+            "expected_high": end + width,
+            "probability_best": 0.1,
+        }
 
     def _signals(self, config: TrialConfig, before: int, level: int, state: TrialState) -> Iterator[TrainingSignal]:
         step = self._step or config.effective_batch_size
@@ -175,10 +208,16 @@ class MadeSweep:
             loss = 0.4 + quality(config) + 14 / math.sqrt(samples) + 0.1 * noise.random()
             blown = state is TrialState.DIVERGED and samples > (before + level) / 2
             yield TrainingSignal(
-                step=samples // step, samples_seen=samples, tokens_seen=20 * samples, loss=math.nan if blown else loss,
-                total_loss=loss, grad_norm=math.inf if blown else 20 / math.sqrt(samples) + noise.random(),
-                learning_rate=config.learning_rate, tokens_per_second=1e4, elapsed_seconds=samples / 100,
-            )  # fmt: skip
+                step=samples // step,
+                samples_seen=samples,
+                tokens_seen=20 * samples,
+                loss=math.nan if blown else loss,
+                total_loss=loss,
+                grad_norm=math.inf if blown else 20 / math.sqrt(samples) + noise.random(),
+                learning_rate=config.learning_rate,
+                tokens_per_second=1e4,
+                elapsed_seconds=samples / 100,
+            )
 
     def end(self, status: str = "completed") -> SweepFolder:
         """Write the end of the session."""

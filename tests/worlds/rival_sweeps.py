@@ -52,10 +52,16 @@ def recorded(
         if samples <= last:
             evals.setdefault(samples, {METRIC: value})
     return RecordedTrial(
-        trial=name, config={"method": "full", "effective_batch_size": batch, "learning_rate": 1e-3, "seed": 0}, cohort="c",
-        signals=signals, evals=tuple(evals.items()), final={} if diverged_at else evals[max(evals)],
-        samples=levels[-1], seconds=10.0, status="diverged" if diverged_at else "completed",
-    )  # fmt: skip
+        trial=name,
+        config={"method": "full", "effective_batch_size": batch, "learning_rate": 1e-3, "seed": 0},
+        cohort="c",
+        signals=signals,
+        evals=tuple(evals.items()),
+        final={} if diverged_at else evals[max(evals)],
+        samples=levels[-1],
+        seconds=10.0,
+        status="diverged" if diverged_at else "completed",
+    )
 
 
 def replay(sweep: RecordedSweep, scheduler: Scheduler, workers: int = 4, seed: int = 0, mode: str = "min") -> Replay:

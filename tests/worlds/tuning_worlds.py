@@ -41,13 +41,16 @@ def small_spec(**changes: Any) -> SweepSpec:
         "data": {"train": "rows.jsonl"},
         "evaluation": [{"name": "eval"}, {"name": "other"}],
         "search_space": {
-            "method": {"full": {"learning_rate": [1e-5, 3e-5, 1e-4]}, "lora": {"learning_rate": [1e-4, 1e-3, 1e-2], "r": 8}},
+            "method": {
+                "full": {"learning_rate": [1e-5, 3e-5, 1e-4]},
+                "lora": {"learning_rate": [1e-4, 1e-3, 1e-2], "r": 8},
+            },
             "effective_batch_size": [8, 16],
         },
         "searcher": "grid",
         "budget": {"samples": 64},
         "stopping": {"rungs": {"reduction_factor": 2, "quota_per_method": 1}},
-    }  # fmt: skip
+    }
     return parse_sweep({**values, **changes})
 
 

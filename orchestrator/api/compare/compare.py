@@ -103,8 +103,12 @@ def compare_sweeps(
     """
     folders = [sweep_folder(each, storage) for each in sweeps]
     if len({folder.root.resolve() for folder in folders}) < 2:
-        raise InputError("SWEEP", value=", ".join(folder.name for folder in folders),
-                         rule="a comparison needs at least two different sweeps", mend="name another")  # fmt: skip
+        raise InputError(
+            "SWEEP",
+            value=", ".join(folder.name for folder in folders),
+            rule="a comparison needs at least two different sweeps",
+            mend="name another",
+        )
     states = [read_state(folder) for folder in folders]
     objective = _shared_objective(states) if metric is None else _named_metric(states, metric, mode)
     warnings = score_warnings(states, objective.weights)
@@ -200,8 +204,11 @@ def _shared_objective(states: Sequence[JournalState]) -> Objective:
         shown = "; ".join(
             f"{state.folder.name} has {label} ({mode})" for state, (label, mode) in zip(states, told, strict=True)
         )
-        raise InputError("compare", rule=f"these sweeps have different objectives: {shown}",
-                         mend="compare them by a metric that all have, with --metric and --mode")  # fmt: skip
+        raise InputError(
+            "compare",
+            rule=f"these sweeps have different objectives: {shown}",
+            mend="compare them by a metric that all have, with --metric and --mode",
+        )
     return objectives[0]
 
 
@@ -209,8 +216,12 @@ def _named_metric(states: Sequence[JournalState], metric: str, mode: Mode) -> Ob
     for state in states:
         known = state.spec.metrics
         if metric not in known:
-            raise InputError("--metric", value=metric, rule=f"{state.folder.name} has no such metric",
-                             mend=nearest(metric, known) or f"it has {', '.join(known)}")  # fmt: skip
+            raise InputError(
+                "--metric",
+                value=metric,
+                rule=f"{state.folder.name} has no such metric",
+                mend=nearest(metric, known) or f"it has {', '.join(known)}",
+            )
     return Objective(metric, mode)
 
 

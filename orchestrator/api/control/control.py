@@ -99,9 +99,7 @@ def clone_trial(
     """
     folder = sweep_folder(sweep, storage)
     state, entry = _state_and_entry(folder, trial)
-    action = ControlAction(
-        "clone", entry.trial_id, whoever(), changes=tuple(changes), from_weights=from_weights
-    )  # fmt: skip
+    action = ControlAction("clone", entry.trial_id, whoever(), changes=tuple(changes), from_weights=from_weights)
     check_clone(state, entry, action)
     words = "".join(f" --set {text}" for text in changes) + (" --from-weights" if from_weights else "")
     _check_open(state, f"--clone '{entry.trial_id}'{words}")
@@ -126,8 +124,12 @@ def _state_and_entry(folder: SweepFolder, word: str) -> tuple[JournalState, Tria
 
 def _check_open(state: JournalState, words: str) -> None:
     if state.status == "completed":
-        raise InputError("SWEEP", value=state.folder.name, rule="this sweep is complete, so nothing runs that could do it",
-                         mend=f"extend it: orchestrate extend {state.folder.root} {words}")  # fmt: skip
+        raise InputError(
+            "SWEEP",
+            value=state.folder.name,
+            rule="this sweep is complete, so nothing runs that could do it",
+            mend=f"extend it: orchestrate extend {state.folder.root} {words}",
+        )
 
 
 def _ask(state: JournalState, entry: TrialEntry, action: ControlAction, wait_seconds: float) -> ControlResult:
@@ -135,8 +137,12 @@ def _ask(state: JournalState, entry: TrialEntry, action: ControlAction, wait_sec
     try:
         leave_action(state.folder, action)
     except OSError as error:
-        raise StorageError("SWEEP", value=str(state.folder.root), rule=f"its folder cannot be written ({error})",
-                           mend="use an account that may, or set the tag orchestrate.action in MLflow") from error  # fmt: skip
+        raise StorageError(
+            "SWEEP",
+            value=str(state.folder.root),
+            rule=f"its folder cannot be written ({error})",
+            mend="use an account that may, or set the tag orchestrate.action in MLflow",
+        ) from error
     found = _wait(state.folder, action.action_id, wait_seconds)
     told: dict[str, Any] = {
         "sweep": state.folder.name,

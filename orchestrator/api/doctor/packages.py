@@ -28,8 +28,14 @@ def check_packages() -> list[Finding]:
     try:
         declared = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
-        return [Finding("packages", "warn", "this package is not installed, so its requirements are unknown",
-                        "install it: pip install . -c constraints.txt")]  # fmt: skip
+        return [
+            Finding(
+                "packages",
+                "warn",
+                "this package is not installed, so its requirements are unknown",
+                "install it: pip install . -c constraints.txt",
+            )
+        ]
     wanted = [Requirement(text) for text in declared]
     return judge_packages([each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})])
 

@@ -88,8 +88,12 @@ def check_threads(environment: Mapping[str, str] | None = None) -> Finding:
     text = f"{usable:g} of {cores} CPU cores usable" if usable < cores else f"{cores} CPU cores"
     told = values.get("OMP_NUM_THREADS", "")
     if told.isdigit() and int(told) > usable:
-        return Finding("threads", "warn", f"{text}, but OMP_NUM_THREADS={told}",
-                       "unset OMP_NUM_THREADS; every trial is given its share of threads")  # fmt: skip
+        return Finding(
+            "threads",
+            "warn",
+            f"{text}, but OMP_NUM_THREADS={told}",
+            "unset OMP_NUM_THREADS; every trial is given its share of threads",
+        )
     if usable < cores:
         return Finding(
             "threads", "warn", text, f"set cpus: {max(1, int(usable))} in the cluster profile, as Ray counts all cores"
@@ -124,13 +128,21 @@ def check_network(environment: Mapping[str, str] | None = None) -> Finding:
     try:
         address = socket.gethostbyname(name)
     except OSError:
-        return Finding("network", "warn", f"the host name {name!r} does not resolve",
-                       f"add a line '127.0.0.1 {name}' to /etc/hosts")  # fmt: skip
+        return Finding(
+            "network",
+            "warn",
+            f"the host name {name!r} does not resolve",
+            f"add a line '127.0.0.1 {name}' to /etc/hosts",
+        )
     proxies = [key for key in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY") if values.get(key)]
     spared = f"{values.get('no_proxy', '')},{values.get('NO_PROXY', '')}"
     if proxies and not any(word in spared for word in ("127.0.0.1", "localhost", "*")):
-        return Finding("network", "warn", f"{proxies[0]} is set, and not left out for this machine",
-                       "set no_proxy=127.0.0.1,localhost, so that MLflow and Ray reach their own processes")  # fmt: skip
+        return Finding(
+            "network",
+            "warn",
+            f"{proxies[0]} is set, and not left out for this machine",
+            "set no_proxy=127.0.0.1,localhost, so that MLflow and Ray reach their own processes",
+        )
     return Finding("network", "ok", f"{name} is {address}")
 
 

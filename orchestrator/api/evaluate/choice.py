@@ -24,8 +24,11 @@ def check_built_in(state: JournalState) -> None:
         InputError: Says where its checkpoints are.
     """
     if state.spec.entrypoint is not None:
-        raise InputError(str(state.folder.root), rule="this sweep trains with code of its own (entrypoint), which scores its models itself",
-                         mend=f"its checkpoints are under {state.folder.root / 'trials'}")  # fmt: skip
+        raise InputError(
+            str(state.folder.root),
+            rule="this sweep trains with code of its own (entrypoint), which scores its models itself",
+            mend=f"its checkpoints are under {state.folder.root / 'trials'}",
+        )
 
 
 def check_follow(words: Sequence[str], best: int | None) -> None:
@@ -35,8 +38,11 @@ def check_follow(words: Sequence[str], best: int | None) -> None:
         InputError: Names the option.
     """
     if words or best is not None:
-        raise InputError("--follow", rule="scores every trial as it ends, so no trials can be chosen",
-                         mend="leave --trial and --best out")  # fmt: skip
+        raise InputError(
+            "--follow",
+            rule="scores every trial as it ends, so no trials can be chosen",
+            mend="leave --trial and --best out",
+        )
 
 
 def chosen_trials(history: SweepHistory, words: Sequence[str], best: int | None, every: bool) -> list[TrialHistory]:
@@ -75,8 +81,11 @@ def chosen_sets(
         SpecError: If one of them is wrong, as in a sweep file.
     """
     if not tasks and (limit is not None or num_fewshot is not None):
-        raise InputError("--limit" if limit is not None else "--num-fewshot", rule="belongs to --tasks",
-                         mend="name tasks, or write the limit into the evaluation sets")  # fmt: skip
+        raise InputError(
+            "--limit" if limit is not None else "--num-fewshot",
+            rule="belongs to --tasks",
+            mend="name tasks, or write the limit into the evaluation sets",
+        )
     if sets is None and not tasks:
         return list(state.spec.evaluation)
     given = [asdict(each) if isinstance(each, EvaluationSet) else dict(each) for each in sets or ()]

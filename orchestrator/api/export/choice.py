@@ -44,14 +44,26 @@ def find_checkpoint(folder: SweepFolder, trial: TrialHistory, in_place: bool = F
     where = f"{folder.root}: trial {result.trial_id}"
     saved = [milestone.index for milestone in trial.milestones if milestone.checkpoint]
     if result.outcome is Outcome.DIVERGED:
-        raise StorageError(where, value=result.name, rule="this trial diverged, and what it had learned before was not kept",
-                           mend="choose another with --trial")  # fmt: skip
+        raise StorageError(
+            where,
+            value=result.name,
+            rule="this trial diverged, and what it had learned before was not kept",
+            mend="choose another with --trial",
+        )
     if not saved:
-        raise StorageError(where, value=result.name, rule="this trial has reached no milestone, so nothing of it is saved",
-                           mend="wait for its first milestone, or choose another with --trial")  # fmt: skip
+        raise StorageError(
+            where,
+            value=result.name,
+            rule="this trial has reached no milestone, so nothing of it is saved",
+            mend="wait for its first milestone, or choose another with --trial",
+        )
     place = folder.checkpoint(result.trial_id, saved[-1])
     if not place.is_dir():
         kept = str(place) if in_place else "DIR, then export with --checkpoint DIR"
-        raise StorageError(where, value=str(place), rule="the checkpoint of this trial is gone",
-                           mend=f"train it again: orchestrate rerun {folder.root} {result.trial_id} --keep {kept}")  # fmt: skip
+        raise StorageError(
+            where,
+            value=str(place),
+            rule="the checkpoint of this trial is gone",
+            mend=f"train it again: orchestrate rerun {folder.root} {result.trial_id} --keep {kept}",
+        )
     return place

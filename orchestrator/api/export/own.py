@@ -25,8 +25,11 @@ def check_own_options(merge: bool, dtype: str, register: str | None) -> None:
     given = [("--merge", merge), ("--dtype", dtype != "auto"), ("--register", register is not None)]
     option = next((name for name, used in given if used), None)
     if option is not None:
-        raise InputError(option, rule="this sweep trains with code of its own (entrypoint), and only that code knows what its files are",
-                         mend=f"leave {option} out; the checkpoint is written as it was saved")  # fmt: skip
+        raise InputError(
+            option,
+            rule="this sweep trains with code of its own (entrypoint), and only that code knows what its files are",
+            mend=f"leave {option} out; the checkpoint is written as it was saved",
+        )
 
 
 def find_own_checkpoint(folder: SweepFolder, trial: TrialHistory, given: Path | None) -> Sealed:
@@ -44,18 +47,28 @@ def find_own_checkpoint(folder: SweepFolder, trial: TrialHistory, given: Path | 
     if given is not None:
         found = read_seal(given)
         if found is None:
-            raise StorageError("--checkpoint", value=str(given), rule="this is no complete checkpoint of the user's own code",
-                               mend="give a folder that rerun --keep wrote, or one below trials/TRIAL/own")  # fmt: skip
+            raise StorageError(
+                "--checkpoint",
+                value=str(given),
+                rule="this is no complete checkpoint of the user's own code",
+                mend="give a folder that rerun --keep wrote, or one below trials/TRIAL/own",
+            )
         return found
     found = newest_checkpoint(folder, result.trial_id, result.samples_seen)
     if found is not None:
         return found
     where = f"{folder.root}: trial {result.trial_id}"
     if any(milestone.checkpoint for milestone in trial.milestones):
-        raise StorageError(where, value=result.name, rule=f"the checkpoints of this trial are gone from {folder.own_checkpoints(result.trial_id)}",
-                           mend=f"train it again: orchestrate rerun {folder.root} {result.trial_id} --keep DIR, then export with "
-                           "--checkpoint DIR")  # fmt: skip
-    raise StorageError(where, value=result.name, rule="its code saved no checkpoint, so there is nothing to export", mend=SAVE)  # fmt: skip
+        raise StorageError(
+            where,
+            value=result.name,
+            rule=f"the checkpoints of this trial are gone from {folder.own_checkpoints(result.trial_id)}",
+            mend=f"train it again: orchestrate rerun {folder.root} {result.trial_id} --keep DIR, then export with "
+            "--checkpoint DIR",
+        )
+    raise StorageError(
+        where, value=result.name, rule="its code saved no checkpoint, so there is nothing to export", mend=SAVE
+    )
 
 
 def write_own(history: SweepHistory, trial: TrialHistory, checkpoint: Sealed, draft: Path) -> None:

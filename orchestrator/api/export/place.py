@@ -24,11 +24,19 @@ def check_place(place: Path, force: bool) -> None:
     if not names:
         return
     if not force:
-        raise StorageError("--to", value=str(place), rule="this folder is not empty",
-                           mend="choose another, or replace the model in it with --force")  # fmt: skip
+        raise StorageError(
+            "--to",
+            value=str(place),
+            rule="this folder is not empty",
+            mend="choose another, or replace the model in it with --force",
+        )
     if not names & _MODEL_FILES:
-        raise StorageError("--to", value=str(place), rule=f"this folder holds no model but {', '.join(sorted(names)[:3])}",
-                           mend="choose another; --force replaces exported models only")  # fmt: skip
+        raise StorageError(
+            "--to",
+            value=str(place),
+            rule=f"this folder holds no model but {', '.join(sorted(names)[:3])}",
+            mend="choose another; --force replaces exported models only",
+        )
 
 
 @contextmanager

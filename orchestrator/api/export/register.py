@@ -19,8 +19,12 @@ def check_register(folder: SweepFolder, trial: TrialResult, merge: bool, registe
     """Raise unless MLflow can be given what is to be written; before anything is written."""
     runs = find_runs(read_state(folder))
     if trial.trial_id not in runs.run_ids:
-        raise InputError("--register", value=register, rule="MLflow holds no run of this trial",
-                         mend="leave --register out; the sweep was run without tracking, or not delivered yet")  # fmt: skip
+        raise InputError(
+            "--register",
+            value=register,
+            rule="MLflow holds no run of this trial",
+            mend="leave --register out; the sweep was run without tracking, or not delivered yet",
+        )
     check_store(runs.uri)
     info = METHODS.get(trial.config.method)
     if not merge and info is not None and info.peft_config:
@@ -46,8 +50,14 @@ def register_export(folder: SweepFolder, trial_id: str, place: Path, name: str) 
         **{f"digest.{name.replace(' ', '_')}": digest for name, digest in state.first["inputs"].items()},
     }
     made = register_model(
-        runs.uri, place, name, experiment_id=runs.experiment_id, run_id=runs.run_ids[trial.trial_id],
-        params=config_params(trial.config), tags=tags, scores=trial.scores,
+        runs.uri,
+        place,
+        name,
+        experiment_id=runs.experiment_id,
+        run_id=runs.run_ids[trial.trial_id],
+        params=config_params(trial.config),
+        tags=tags,
+        scores=trial.scores,
         samples_seen=trial.samples_seen,
-    )  # fmt: skip
+    )
     return made.model_id, made.version

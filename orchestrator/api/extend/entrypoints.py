@@ -40,9 +40,12 @@ def found_entrypoint(state: JournalState) -> tuple[EntrypointSettings, Entrypoin
     if found:
         return found[0]
     raise EntrypointError(
-        where, "entrypoint", given.label, f"its code is gone, or cannot be used: looked into {'; '.join(problems)}",
+        where,
+        "entrypoint",
+        given.label,
+        f"its code is gone, or cannot be used: looked into {'; '.join(problems)}",
         "put it back, or run the command in the folder that holds it",
-    )  # fmt: skip
+    )
 
 
 def _last_run(state: JournalState) -> EntrypointSettings:

@@ -70,9 +70,15 @@ def extend_sweep(
         return Extension(plan, tuple(continued_trials(state, plan, request, rows)), actions)
 
     return run_extended(
-        spec, extend, setup_from=Whereabouts.of(state) if request.file is None else None, ray_address=ray_address,
-        record=bool(state.first["content"].get("record")), where="SWEEP", observer=observer, say=say,
-    )  # fmt: skip
+        spec,
+        extend,
+        setup_from=Whereabouts.of(state) if request.file is None else None,
+        ray_address=ray_address,
+        record=bool(state.first["content"].get("record")),
+        where="SWEEP",
+        observer=observer,
+        say=say,
+    )
 
 
 def _check_request(request: ExtendRequest) -> None:
@@ -81,16 +87,24 @@ def _check_request(request: ExtendRequest) -> None:
             "--best", value=request.best, rule="needs exactly one of --samples and --epochs, the larger budget"
         )
     if request.best is None and (request.samples is not None or request.epochs is not None):
-        raise InputError("--samples", value=request.samples or request.epochs, rule="goes with --best",
-                         mend="e.g. --best 3 --samples 8192")  # fmt: skip
+        raise InputError(
+            "--samples",
+            value=request.samples or request.epochs,
+            rule="goes with --best",
+            mend="e.g. --best 3 --samples 8192",
+        )
     if request.file is not None and request.changes:
         raise InputError(
             "--file", value=str(request.file), rule="excludes --set", mend="write the change into the file"
         )
     if request.clone is None and (request.clone_changes or request.from_weights):
         given = ", ".join(request.clone_changes) or "--from-weights"
-        raise InputError("--set", value=given, rule="this changes a clone, and none is asked for",
-                         mend="add --clone TRIAL, or write search_space.FIELD=... to change the search space")  # fmt: skip
+        raise InputError(
+            "--set",
+            value=given,
+            rule="this changes a clone, and none is asked for",
+            mend="add --clone TRIAL, or write search_space.FIELD=... to change the search space",
+        )
 
 
 # -- the sweep as it is to be ------------------------------------------------------------------------
@@ -110,8 +124,13 @@ def _extended_spec(state: JournalState, request: ExtendRequest) -> SweepSpec:
         apply_override(values, text)
     spec = parse_sweep(values, where)
     if spec.name != state.folder.name:
-        raise StorageError("SWEEP", "name", spec.name, f"the sweep's folder has another name ({state.folder.root})",
-                           "rename the folder, or the file's sweep")  # fmt: skip
+        raise StorageError(
+            "SWEEP",
+            "name",
+            spec.name,
+            f"the sweep's folder has another name ({state.folder.root})",
+            "rename the folder, or the file's sweep",
+        )
     _check_content(state, spec, where)
     return spec
 
@@ -132,8 +151,10 @@ def _standing_values(state: JournalState, with_code: bool) -> dict[str, Any]:
         values["tracking"] = {"uri": tracking["uri"], "experiment": tracking["experiment"]}
     elif tracking:
         default = str(tracking["uri"]).endswith("/mlflow.db")
-        values["tracking"] = {"uri": None if default or own in tracking["uri"] else tracking["uri"],
-                              "experiment": tracking["experiment"]}  # fmt: skip
+        values["tracking"] = {
+            "uri": None if default or own in tracking["uri"] else tracking["uri"],
+            "experiment": tracking["experiment"],
+        }
     if with_code and values.get("entrypoint") is not None:
         values["entrypoint"] = asdict(found_entrypoint(state)[0])
     return values
@@ -146,9 +167,11 @@ def _check_content(state: JournalState, spec: SweepSpec, where: str) -> None:
     if wrong:
         shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
         raise StorageError(
-            where, rule=f"an extension may change {', '.join(MAY_CHANGE)} only, else old and new trials could not be "
-            f"compared ({shown})", mend="run it as a sweep of another name",
-        )  # fmt: skip
+            where,
+            rule=f"an extension may change {', '.join(MAY_CHANGE)} only, else old and new trials could not be "
+            f"compared ({shown})",
+            mend="run it as a sweep of another name",
+        )
 
 
 def _planned(state: JournalState, spec: SweepSpec, request: ExtendRequest, say: Say) -> tuple[int, SweepSpec]:
@@ -163,9 +186,13 @@ def _planned(state: JournalState, spec: SweepSpec, request: ExtendRequest, say: 
     if fresh is not None:
         left = fresh - (base - proposed)
         if left <= 0:
-            raise SpecError("--trials", "search_space", None,
-                            f"it is exhausted: all its {count_configs(spec.search_space) or 'grid'} configurations are in the sweep",
-                            "widen it: --set search_space.learning_rate=...")  # fmt: skip
+            raise SpecError(
+                "--trials",
+                "search_space",
+                None,
+                f"it is exhausted: all its {count_configs(spec.search_space) or 'grid'} configurations are in the sweep",
+                "widen it: --set search_space.learning_rate=...",
+            )
         if wanted > left:
             say(f"The search space holds {left} more configurations; all of them are added.")
         wanted = min(wanted, left)
@@ -180,8 +207,13 @@ def _more(state: JournalState, spec: SweepSpec, request: ExtendRequest, base: in
     before, after = state.spec, spec
     if after.budget.trials != before.budget.trials and after.budget.trials is not None:
         if after.budget.trials <= base:
-            raise SpecError("--file" if request.file else "--set", "budget.trials", after.budget.trials,
-                            f"the sweep has {base} trials already", "say how many more: --trials N")  # fmt: skip
+            raise SpecError(
+                "--file" if request.file else "--set",
+                "budget.trials",
+                after.budget.trials,
+                f"the sweep has {base} trials already",
+                "say how many more: --trials N",
+            )
         return after.budget.trials - base
     if (after.search_space, after.searcher) == (before.search_space, before.searcher):
         return 0

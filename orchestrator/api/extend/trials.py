@@ -55,8 +55,12 @@ def continued_trials(state: JournalState, plan: SweepPlan, request: ExtendReques
         return []
     own = state.spec.entrypoint is not None
     if own and request.epochs is not None:
-        raise InputError("--epochs", value=request.epochs, rule="the size of the data that your own code trains on is unknown",
-                         mend="say it in samples: --samples M")  # fmt: skip
+        raise InputError(
+            "--epochs",
+            value=request.epochs,
+            rule="the size of the data that your own code trains on is unknown",
+            mend="say it in samples: --samples M",
+        )
     samples = request.samples or math.ceil(round((request.epochs or 0.0) * rows, 6))
     if samples <= plan.samples:
         raise InputError(
@@ -68,8 +72,9 @@ def continued_trials(state: JournalState, plan: SweepPlan, request: ExtendReques
         if trial.outcome is Outcome.COMPLETED and trial.role not in (Role.REPEAT, Role.EXTENDED)
     ]
     if not ended:
-        raise InputError("--best", value=request.best, rule="no trial of this sweep has completed",
-                         mend="resume one: --resume TRIAL")  # fmt: skip
+        raise InputError(
+            "--best", value=request.best, rule="no trial of this sweep has completed", mend="resume one: --resume TRIAL"
+        )
     asked = asked_by(whoever(), time.time())
     found = []
     for parent in ended[: request.best]:
@@ -88,8 +93,16 @@ def _check_own(parent: TrialEntry, folder: SweepFolder, samples: int, restart: b
     check_saved(folder, parent.trial_id, parent.name, parent.samples_seen)
     why = inexact(parent.config, samples)
     if why and restart:
-        raise InputError("--restart-schedule", value=parent.name, rule="only your own code could start anew from its weights, and it is not told to",
-                         mend="search a constant schedule, and leave --restart-schedule out")  # fmt: skip
+        raise InputError(
+            "--restart-schedule",
+            value=parent.name,
+            rule="only your own code could start anew from its weights, and it is not told to",
+            mend="search a constant schedule, and leave --restart-schedule out",
+        )
     if why:
-        raise InputError("--samples", value=parent.name, rule=f"this trial cannot go on as if it had the larger budget: {why}",
-                         mend="run it as a sweep of another name with a larger budget")  # fmt: skip
+        raise InputError(
+            "--samples",
+            value=parent.name,
+            rule=f"this trial cannot go on as if it had the larger budget: {why}",
+            mend="run it as a sweep of another name with a larger budget",
+        )

@@ -59,9 +59,16 @@ def _page(ui: Ui, runs: TrackedRuns) -> str:
 def _check_store(folder: SweepFolder, runs: TrackedRuns) -> None:
     place = str(folder.root)
     if not runs.uri:
-        raise TrackingError(place, rule="this sweep was run without tracking, so MLflow holds nothing of it",
-                            mend="see it with 'orchestrate status' or 'orchestrate report'")  # fmt: skip
+        raise TrackingError(
+            place,
+            rule="this sweep was run without tracking, so MLflow holds nothing of it",
+            mend="see it with 'orchestrate status' or 'orchestrate report'",
+        )
     file = database_file(runs.uri)
     if file is not None and not Path(file).exists():
-        raise TrackingError(place, value=runs.uri, rule="the MLflow store of this sweep is gone",
-                            mend="run the same command again; its outbox is then delivered to a new store")  # fmt: skip
+        raise TrackingError(
+            place,
+            value=runs.uri,
+            rule="the MLflow store of this sweep is gone",
+            mend="run the same command again; its outbox is then delivered to a new store",
+        )

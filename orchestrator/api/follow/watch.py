@@ -98,6 +98,14 @@ def _view(state: JournalState) -> SweepView:
 
 def _trial_view(trial: TrialStatus) -> TrialView:
     return TrialView(
-        trial.name, trial.outcome, trial.samples_seen, trial.samples, trial.loss, trial.grad_norm, trial.objective,
-        trial.tokens_per_second, trial.expected, trial.probability_best,
-    )  # fmt: skip
+        trial.name,
+        trial.outcome,
+        trial.samples_seen,
+        trial.samples,
+        trial.loss,
+        trial.grad_norm,
+        trial.objective,
+        trial.tokens_per_second,
+        trial.expected,
+        trial.probability_best,
+    )

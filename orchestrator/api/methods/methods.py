@@ -13,6 +13,10 @@ def list_methods(family: str | None = None) -> tuple[MethodInfo, ...]:
         SpecError: If there is no such family; names the nearest.
     """
     if family is not None and family not in FAMILIES:
-        raise SpecError("--family", value=family, rule="there is no family of this name",
-                        mend=nearest(family, FAMILIES) or f"known: {', '.join(FAMILIES)}")  # fmt: skip
+        raise SpecError(
+            "--family",
+            value=family,
+            rule="there is no family of this name",
+            mend=nearest(family, FAMILIES) or f"known: {', '.join(FAMILIES)}",
+        )
     return tuple(info for info in METHODS.values() if family in (None, info.family))

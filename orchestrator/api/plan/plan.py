@@ -179,11 +179,13 @@ def check_memory(
     each = available_gib / (slots if spec.resources.gpu == 0 else max(1.0, 1 / min(1.0, spec.resources.gpu)))
     if needed > each:
         raise CapacityError(
-            where, "resources", f"{needed:.1f} GiB for {name}",
+            where,
+            "resources",
+            f"{needed:.1f} GiB for {name}",
             f"one trial may take at most {each:.1f} GiB here ({available_gib:.1f} GiB for {slots} at once)",
             "set a lower resources.concurrency, training.micro_batch_tokens or data.max_length, "
             "training.gradient_checkpointing: true, or choose adapter methods",
-        )  # fmt: skip
+        )
 
 
 def _plan_trial(config: TrialConfig, estimator: TrialEstimator | None, varied: frozenset[str]) -> TrialPlan:

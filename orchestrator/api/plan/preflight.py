@@ -96,8 +96,12 @@ def _setup(spec: SweepSpec, cache: Path, where: str, expected: bool) -> SetupRep
         return expect_setup(spec.trial_setup, missing)
     told = "; ".join(f"{error.where}: {error.rule}" for error in missing)
     needed = [_mend(spec, error) for error in missing]
-    raise InputError(where, "data.expected", rule=f"a run needs model and data, of which not all is here: {told}",
-                     mend=f"give what is missing: {', and '.join(dict.fromkeys(needed))}")  # fmt: skip
+    raise InputError(
+        where,
+        "data.expected",
+        rule=f"a run needs model and data, of which not all is here: {told}",
+        mend=f"give what is missing: {', and '.join(dict.fromkeys(needed))}",
+    )
 
 
 def _mend(spec: SweepSpec, error: InputError) -> str:
@@ -114,8 +118,13 @@ def _check_metrics(spec: SweepSpec, setup: SetupReport, where: str) -> None:
     for metric in spec.judged_metrics:
         given = known.get(metric.partition("/")[0])
         if given is not None and metric not in given:
-            raise SpecError(where, "objective", metric, "no task of this evaluation set gives this metric",
-                            nearest(metric, given) or f"it gives {', '.join(given)}")  # fmt: skip
+            raise SpecError(
+                where,
+                "objective",
+                metric,
+                "no task of this evaluation set gives this metric",
+                nearest(metric, given) or f"it gives {', '.join(given)}",
+            )
 
 
 def _check_tracking(spec: SweepSpec) -> None:

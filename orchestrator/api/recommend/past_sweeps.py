@@ -81,18 +81,28 @@ def _setup_of(state: JournalState) -> TrialSetup:
 def _from_state(state: JournalState, result: SweepResult, model: ModelFacts) -> PastSweep:
     spec, data = state.spec, _setup_of(state).data
     return PastSweep(
-        name=state.folder.name, place=str(state.folder.storage), objective=kind_of_objective(spec.objective.label),
-        mode=spec.objective.mode, samples=state.plan.samples, model=model, data=data_identity(data.label, data.split),
-        rows=0, trials=tuple(_trial(trial) for trial in result.trials if trial.role.proposed),
-    )  # fmt: skip
+        name=state.folder.name,
+        place=str(state.folder.storage),
+        objective=kind_of_objective(spec.objective.label),
+        mode=spec.objective.mode,
+        samples=state.plan.samples,
+        model=model,
+        data=data_identity(data.label, data.split),
+        rows=0,
+        trials=tuple(_trial(trial) for trial in result.trials if trial.role.proposed),
+    )
 
 
 def _trial(trial: TrialResult) -> PastTrial:
     lost = trial.outcome in LOST
     return PastTrial(
-        trial.config.method, trial.config.learning_rate, trial.config.effective_batch_size,
-        None if lost else trial.objective, trial.samples_seen, trial.outcome is Outcome.COMPLETED,
-    )  # fmt: skip
+        trial.config.method,
+        trial.config.learning_rate,
+        trial.config.effective_batch_size,
+        None if lost else trial.objective,
+        trial.samples_seen,
+        trial.outcome is Outcome.COMPLETED,
+    )
 
 
 def _from_run(run: TrackedRun, trials: Sequence[TrackedRun], uri: str, facts_of: FactsOf) -> PastSweep:
@@ -101,10 +111,16 @@ def _from_run(run: TrackedRun, trials: Sequence[TrackedRun], uri: str, facts_of:
         raise InputError(run.sweep, rule="its run names no base model and data")
     objective = params.get("objective", "")
     return PastSweep(
-        name=run.sweep, place=uri, objective=kind_of_objective(objective), mode=params.get("mode", "min"),
-        samples=int(params["samples_per_trial"]), model=_model_of(params, facts_of), data=data_identity(params["data"], "train"),
-        rows=int(params.get("train_rows", 0)), trials=tuple(_run_trial(each, clean_key(objective)) for each in trials),
-    )  # fmt: skip
+        name=run.sweep,
+        place=uri,
+        objective=kind_of_objective(objective),
+        mode=params.get("mode", "min"),
+        samples=int(params["samples_per_trial"]),
+        model=_model_of(params, facts_of),
+        data=data_identity(params["data"], "train"),
+        rows=int(params.get("train_rows", 0)),
+        trials=tuple(_run_trial(each, clean_key(objective)) for each in trials),
+    )
 
 
 def _model_of(params: Mapping[str, str], facts_of: FactsOf) -> ModelFacts:
@@ -123,9 +139,13 @@ def _run_trial(run: TrackedRun, objective: str) -> PastTrial:
     outcome = run.tags.get("outcome", "")
     lost = outcome in {each.value for each in LOST}
     return PastTrial(
-        run.params["method"], float(run.params["learning_rate"]), int(run.params["effective_batch_size"]),
-        None if lost else run.metrics.get(objective), run.samples_seen, outcome == Outcome.COMPLETED.value,
-    )  # fmt: skip
+        run.params["method"],
+        float(run.params["learning_rate"]),
+        int(run.params["effective_batch_size"]),
+        None if lost else run.metrics.get(objective),
+        run.samples_seen,
+        outcome == Outcome.COMPLETED.value,
+    )
 
 
 def _short(error: BaseException) -> str:

@@ -74,9 +74,16 @@ def recommend_search_space(
     chosen = source or (TESTBED_SOURCES.get(kind, "") if data.startswith("testbed:") else "")
     past = _past(storage, tracking_uri)
     request = Request(
-        model_facts, data_facts, asked, kind, settings, chosen, tuple(methods), samples,
+        model_facts,
+        data_facts,
+        asked,
+        kind,
+        settings,
+        chosen,
+        tuple(methods),
+        samples,
         _samples_per_minute(asked, model_facts, data_facts),
-    )  # fmt: skip
+    )
     found = recommend(request, past.sweeps, past.notes)
     _check(found, data_facts)
     return found
@@ -89,31 +96,41 @@ def write_recommendation(found: Recommendation, file: Path, force: bool = False)
         StorageError: If the file exists (without ``force``) or cannot be written.
     """
     if file.is_dir():
-        raise StorageError("--out", value=str(file), rule="this is a folder, and a sweep file is to be written",
-                           mend=f"name a file in it, e.g. {file / 'mine.yaml'}")  # fmt: skip
+        raise StorageError(
+            "--out",
+            value=str(file),
+            rule="this is a folder, and a sweep file is to be written",
+            mend=f"name a file in it, e.g. {file / 'mine.yaml'}",
+        )
     if file.exists() and not force:
         raise StorageError(str(file), rule="this file exists", mend="name another, or replace it with --force")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(found.yaml, encoding="utf-8")
     except (FileExistsError, NotADirectoryError) as error:
-        raise StorageError("--out", value=str(file), rule="a part of this path is a file, not a folder",
-                           mend="choose another place") from error  # fmt: skip
+        raise StorageError(
+            "--out", value=str(file), rule="a part of this path is a file, not a folder", mend="choose another place"
+        ) from error
     except OSError as error:
         raise StorageError(str(file), rule=f"cannot be written: {error.strerror or error}") from error
 
 
 def _objective(word: str) -> Any:
     if word not in OBJECTIVES:
-        raise InputError("--objective", value=word, rule=f"must be one of {', '.join(OBJECTIVES)}",
-                         mend=nearest(word, OBJECTIVES))  # fmt: skip
+        raise InputError(
+            "--objective", value=word, rule=f"must be one of {', '.join(OBJECTIVES)}", mend=nearest(word, OBJECTIVES)
+        )
     return word
 
 
 def _check_storage(storage: Path | str | None) -> None:
     if storage is not None and not Path(storage).is_dir():
-        raise StorageError("--storage", value=str(storage), rule="there is no such folder of past sweeps",
-                           mend="leave it out where nothing was run yet")  # fmt: skip
+        raise StorageError(
+            "--storage",
+            value=str(storage),
+            rule="there is no such folder of past sweeps",
+            mend="leave it out where nothing was run yet",
+        )
 
 
 def _settings(model: str, data: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -125,8 +142,12 @@ def _settings(model: str, data: str, overrides: Sequence[str]) -> dict[str, Any]
 
 def _typed(settings: dict[str, Any]) -> tuple[ModelSettings, DataSettings]:
     """Return model and data as a sweep file with them would have them; other fields are checked with the whole."""
-    least = {"name": WHERE, "model": settings["model"], "data": settings["data"],
-             "search_space": {"method": "full", "effective_batch_size": 1}}  # fmt: skip
+    least = {
+        "name": WHERE,
+        "model": settings["model"],
+        "data": settings["data"],
+        "search_space": {"method": "full", "effective_batch_size": 1},
+    }
     spec = parse_sweep(least, WHERE)
     return spec.model, spec.data
 

@@ -53,9 +53,12 @@ def tracked_recorded(uri: str, say: Say = silent) -> list[RecordedSweep]:
             continue
         say(f"Learns from {run.sweep} of {uri}, {len(trials)} trials.")
     if not found:
-        raise TrackingError("--tracking-uri", value=uri,
-                            rule=f"no sweep of this store trained {SMALLEST_PANEL} or more trials to their ends",
-                            mend="record one with: orchestrate run FILE --record, or leave --tracking-uri out")  # fmt: skip
+        raise TrackingError(
+            "--tracking-uri",
+            value=uri,
+            rule=f"no sweep of this store trained {SMALLEST_PANEL} or more trials to their ends",
+            mend="record one with: orchestrate run FILE --record, or leave --tracking-uri out",
+        )
     return [found[name] for name in sorted(found)]
 
 
@@ -72,8 +75,9 @@ def _sweep(reader: RunReader, run: TrackedRun, trials: Sequence[TrackedRun]) -> 
     extra = {"epochs": float(run.params["epochs"])} if "epochs" in run.params else {}
     recorded = [_trial(reader, each, series, extra) for each, series in zip(trials, scores, strict=True)]
     if sum(trial.status == "completed" for trial in recorded) < SMALLEST_PANEL:
-        raise StorageError(run.sweep, rule=f"fewer than {SMALLEST_PANEL} of its trials completed",
-                           mend="record more trials")  # fmt: skip
+        raise StorageError(
+            run.sweep, rule=f"fewer than {SMALLEST_PANEL} of its trials completed", mend="record more trials"
+        )
     return RecordedSweep(run.sweep, tuple(recorded))
 
 

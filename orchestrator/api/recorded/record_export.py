@@ -69,8 +69,11 @@ def export_recorded(folder: SweepFolder, say: Say = silent) -> RecordedSweep:
     if len(kept) < len(courses):
         say(f"{len(courses) - len(kept)} of {len(courses)} trials failed and are left out.")
     if len(kept) < MIN_TRIALS:
-        raise _refusal(folder, f"{len(kept)} of its trials ended, and a recorded sweep has at least {MIN_TRIALS}",
-                       "see why the others failed, and record more trials")  # fmt: skip
+        raise _refusal(
+            folder,
+            f"{len(kept)} of its trials ended, and a recorded sweep has at least {MIN_TRIALS}",
+            "see why the others failed, and record more trials",
+        )
     metrics = _common_metrics(scores for course in kept for _, scores in course.evaluations)
     base = read_base_scores(folder)
     start = [(0, dict(base))] if metrics and metrics <= base.keys() else []
@@ -102,8 +105,11 @@ def past_recorded(storage: Path, say: Say = silent) -> list[RecordedSweep]:
             continue
         say(f"Learns from {folder.name}, {len(found[-1].trials)} trials.")
     if not found:
-        raise StorageError(str(storage), rule="no complete sweep of this storage trained every trial to its end",
-                           mend="record one with: orchestrate run FILE --record, or leave --past out")  # fmt: skip
+        raise StorageError(
+            str(storage),
+            rule="no complete sweep of this storage trained every trial to its end",
+            mend="record one with: orchestrate run FILE --record, or leave --past out",
+        )
     return found
 
 
@@ -127,8 +133,11 @@ def _check_recorded(folder: SweepFolder, records: list[Record]) -> None:
     if first is None:
         raise _refusal(folder, "there is no sweep in this folder", "check the name and --storage")
     if not _trains_all(first["content"]):
-        raise _refusal(folder, "this sweep was not run with --record, so its weak trials were stopped",
-                       f"record one with: orchestrate run FILE --record --set name={folder.name}-recorded")  # fmt: skip
+        raise _refusal(
+            folder,
+            "this sweep was not run with --record, so its weak trials were stopped",
+            f"record one with: orchestrate run FILE --record --set name={folder.name}-recorded",
+        )
 
 
 def _trains_all(content: Mapping[str, Any]) -> bool:
@@ -143,8 +152,11 @@ def _check_complete(folder: SweepFolder, records: list[Record], courses: list[_C
     whole = len(courses) >= planned or (ends and ends[-1] == "completed")
     ended = sum(course.ended or course.failed for course in courses)
     if not whole or ended < len(courses):
-        raise _refusal(folder, f"this sweep is not complete: {ended} of {planned} trials have ended",
-                       "run the same command again to finish it")  # fmt: skip
+        raise _refusal(
+            folder,
+            f"this sweep is not complete: {ended} of {planned} trials have ended",
+            "run the same command again to finish it",
+        )
 
 
 def _common_metrics(scores: Iterable[Mapping[str, float]]) -> set[str]:
@@ -186,8 +198,9 @@ def _signals(folder: SweepFolder, course: _Course, record: Record) -> tuple[Trai
         rule = f"the report of a milestone cannot be read: {error.strerror}"
         raise StorageError(str(path), rule=rule, mend="restore the file from a copy") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(str(path), rule="the report of a milestone is damaged",
-                           mend="restore the file from a copy") from error  # fmt: skip
+        raise StorageError(
+            str(path), rule="the report of a milestone is damaged", mend="restore the file from a copy"
+        ) from error
 
 
 def _row(signal: TrainingSignal) -> list[float | None]:

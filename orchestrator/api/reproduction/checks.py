@@ -60,8 +60,11 @@ def check_inputs(specs: Mapping[str, SweepSpec]) -> None:
     for spec in specs.values():
         path = find_model(spec.model)
         if not Path(path).is_dir() and not _has_weights(path, spec.model.revision) and not is_reachable():
-            raise ModelError(path, rule=f"sweep {spec.name} trains this base, whose weights are not on this machine, and the hub cannot be reached",
-                             mend="name a folder that holds them with --model, or run a smaller scale: --scale mini")  # fmt: skip
+            raise ModelError(
+                path,
+                rule=f"sweep {spec.name} trains this base, whose weights are not on this machine, and the hub cannot be reached",
+                mend="name a folder that holds them with --model, or run a smaller scale: --scale mini",
+            )
         for source in (spec.data.train, *(phase.train for phase in spec.data.phases)):
             if source:
                 open_source(source, spec.data.split)

@@ -21,8 +21,12 @@ def check_guidance(name: str) -> None:
         InputError: If there is none.
     """
     if name != GUIDANCE:
-        raise InputError("GUIDANCE", value=name, rule=f"the guidance that can be reproduced is {GUIDANCE} (arXiv 2412.13337)",
-                         mend=nearest(name, [GUIDANCE]))  # fmt: skip
+        raise InputError(
+            "GUIDANCE",
+            value=name,
+            rule=f"the guidance that can be reproduced is {GUIDANCE} (arXiv 2412.13337)",
+            mend=nearest(name, [GUIDANCE]),
+        )
 
 
 def checked_scale(name: str, models: Sequence[str], data: str) -> Scale:
@@ -32,16 +36,28 @@ def checked_scale(name: str, models: Sequence[str], data: str) -> Scale:
         InputError: If there is none of that name, or it needs a base and data that were not given.
     """
     if name == PAPER.name and data:
-        raise InputError("--data", value=data, rule="at the paper's scale the sweep files of search_spaces/secret_recipe name the data",
-                         mend="put the data where they say, or choose another scale")  # fmt: skip
+        raise InputError(
+            "--data",
+            value=data,
+            rule="at the paper's scale the sweep files of search_spaces/secret_recipe name the data",
+            mend="put the data where they say, or choose another scale",
+        )
     if name == PAPER.name:
         return PAPER
     if name not in SCALES:
-        raise InputError("--scale", value=name, rule=f"there is no such scale; there are {', '.join(SCALES)} and paper",
-                         mend=nearest(name, SCALES))  # fmt: skip
+        raise InputError(
+            "--scale",
+            value=name,
+            rule=f"there is no such scale; there are {', '.join(SCALES)} and paper",
+            mend=nearest(name, SCALES),
+        )
     if name == "gpu" and not (models and data):
-        raise InputError("--scale", value=name, rule="this scale trains a base of 60 to 150 million parameters, which does not come with the package",
-                         mend="name base and data with --model and --data")  # fmt: skip
+        raise InputError(
+            "--scale",
+            value=name,
+            rule="this scale trains a base of 60 to 150 million parameters, which does not come with the package",
+            mend="name base and data with --model and --data",
+        )
     return SCALES[name]
 
 
@@ -58,8 +74,12 @@ def checked_findings(names: Sequence[str], seeds: int | None, models: Sequence[s
             raise InputError("--findings", value=finding.id, rule=why, mend="leave it out")
         planned = min(seeds or designs()[name].seeds for name in needed_designs([finding]))
         if planned < finding.least_seeds:
-            raise InputError("--seeds", value=planned, rule=f"{finding.id} gives no verdict with fewer than {finding.least_seeds} seeds",
-                             mend=f"give --seeds {finding.least_seeds} or more")  # fmt: skip
+            raise InputError(
+                "--seeds",
+                value=planned,
+                rule=f"{finding.id} gives no verdict with fewer than {finding.least_seeds} seeds",
+                mend=f"give --seeds {finding.least_seeds} or more",
+            )
     return chosen
 
 
@@ -78,12 +98,25 @@ def check_options(scale: Scale, data: str, general_text: str, baseline_rate: flo
         InputError: If the baseline rate is none, or an option would not be looked at.
     """
     if general_text and not data:
-        raise InputError("--general-text", value=general_text, rule="is used with --data only: the test bed has a text of its own, and the paper's sweep files name theirs",
-                         mend="add --data, or leave it out")  # fmt: skip
+        raise InputError(
+            "--general-text",
+            value=general_text,
+            rule="is used with --data only: the test bed has a text of its own, and the paper's sweep files name theirs",
+            mend="add --data, or leave it out",
+        )
     if baseline_rate is None:
         return
     if scale == PAPER:
-        raise InputError("--baseline-rate", value=baseline_rate, rule="at the paper's scale the learning rates are the paper's own",
-                         mend="leave it out, or choose another scale")  # fmt: skip
+        raise InputError(
+            "--baseline-rate",
+            value=baseline_rate,
+            rule="at the paper's scale the learning rates are the paper's own",
+            mend="leave it out, or choose another scale",
+        )
     if not (math.isfinite(baseline_rate) and baseline_rate > 0):
-        raise InputError("--baseline-rate", value=baseline_rate, rule="a learning rate is a number above 0", mend="e.g. 1e-3, or leave it out to have it found")  # fmt: skip
+        raise InputError(
+            "--baseline-rate",
+            value=baseline_rate,
+            rule="a learning rate is a number above 0",
+            mend="e.g. 1e-3, or leave it out to have it found",
+        )

@@ -60,7 +60,7 @@ def _info(facts: FindingsFacts, name: str, folder: Path) -> SweepInfo:
         params={"scale": facts.scale, "data": facts.data},
         tags=provenance_tags(),
         experiment=EXPERIMENT,
-    )  # fmt: skip
+    )
 
 
 def _log(tracker: Tracker, facts: FindingsFacts, files: ReportFiles) -> None:

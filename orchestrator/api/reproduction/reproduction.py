@@ -163,8 +163,9 @@ def _subject(
     rate = baseline_rate if baseline_rate is not None else TESTBED_BASELINE
     subject = (
         own_subject(bases.first, rate, data, general_text, work.scale, work.storage)
-        if data else Subject(model=bases.first, baseline=rate, label=_label(bases, data))
-    )  # fmt: skip
+        if data
+        else Subject(model=bases.first, baseline=rate, label=_label(bases, data))
+    )
     if baseline_rate is not None:
         return subject, "given by the user"
     if bases.first == "testbed" and not data:
@@ -172,8 +173,12 @@ def _subject(
     spec = suite_spec("baseline", work.scale, subject, bases, work.storage, None, work.tracking_uri)
     found = find_baseline(spec, report_only, work.ray_address, work.observer, work.say)
     if found is None:
-        raise InputError("reproduce", value=spec.name, rule="the sweep that finds the base's baseline learning rate is not there or not finished",
-                         mend="run the command without --report-only, or give --baseline-rate")  # fmt: skip
+        raise InputError(
+            "reproduce",
+            value=spec.name,
+            rule="the sweep that finds the base's baseline learning rate is not there or not finished",
+            mend="run the command without --report-only, or give --baseline-rate",
+        )
     return replace(subject, baseline=found), f"the best of the ladder in sweep {spec.name}"
 
 
@@ -182,9 +187,15 @@ def _label(bases: Bases, data: str) -> str:
 
 
 def _facts(
-    work: _Work, chosen: Sequence[Finding], skipped: dict[str, str], specs: dict[str, SweepSpec], subject: Subject,
-    bases: Bases, how: str, data: str,
-) -> FindingsFacts:  # fmt: skip
+    work: _Work,
+    chosen: Sequence[Finding],
+    skipped: dict[str, str],
+    specs: dict[str, SweepSpec],
+    subject: Subject,
+    bases: Bases,
+    how: str,
+    data: str,
+) -> FindingsFacts:
     shared = registration()
     states = states_of(specs)
     runs = suite_runs(specs, states, work.scale, subject.baseline)
@@ -194,15 +205,25 @@ def _facts(
         there[design_of(state.design)] = there.get(design_of(state.design), True) and state.complete
     outcomes = [
         not_tested(finding, skipped[finding.id], by_benchmarks)
-        if finding.id in skipped else _believed(analyse(finding, runs, there, shared, by_benchmarks), work.scale)
+        if finding.id in skipped
+        else _believed(analyse(finding, runs, there, shared, by_benchmarks), work.scale)
         for finding in chosen
-    ]  # fmt: skip
+    ]
     return FindingsFacts(
-        scale=work.scale.name, models=[model_title(path) for path in (bases.first, bases.second) if path],
-        data=data or ("the paper's data" if work.scale == PAPER else "the test bed"), testbed=subject.is_testbed, baseline=subject.baseline, baseline_from=how,
-        sweeps=states, outcomes=outcomes, runs=runs, digest=registration_digest(), notes=_notes(work, subject),
-        command=_command(work, chosen, bases, subject, data), written=time.time(),
-    )  # fmt: skip
+        scale=work.scale.name,
+        models=[model_title(path) for path in (bases.first, bases.second) if path],
+        data=data or ("the paper's data" if work.scale == PAPER else "the test bed"),
+        testbed=subject.is_testbed,
+        baseline=subject.baseline,
+        baseline_from=how,
+        sweeps=states,
+        outcomes=outcomes,
+        runs=runs,
+        digest=registration_digest(),
+        notes=_notes(work, subject),
+        command=_command(work, chosen, bases, subject, data),
+        written=time.time(),
+    )
 
 
 def _believed(outcome: FindingOutcome, scale: Scale) -> FindingOutcome:

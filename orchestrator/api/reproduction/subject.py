@@ -47,8 +47,12 @@ def check_models(models: Sequence[str]) -> None:
         InputError: If more than two were given.
     """
     if len(models) > 2:
-        raise InputError("--model", value=", ".join(models), rule="a reproduction takes one base model, or two for F7",
-                         mend="leave the others out")  # fmt: skip
+        raise InputError(
+            "--model",
+            value=", ".join(models),
+            rule="a reproduction takes one base model, or two for F7",
+            mend="leave the others out",
+        )
     for path in models:
         settings = ModelSettings(path)
         find_model(settings)
@@ -104,9 +108,14 @@ def own_subject(model: str, baseline: float, data: str, general_text: str, scale
     """
     folder = split_data(data, scale, storage)
     return Subject(
-        model=model, baseline=baseline, train=str(folder / "train.jsonl"), test=str(folder / "test.jsonl"),
-        validation=str(folder / "validation.jsonl"), general_text=general_text, label=subject_label(model, data),
-    )  # fmt: skip
+        model=model,
+        baseline=baseline,
+        train=str(folder / "train.jsonl"),
+        test=str(folder / "test.jsonl"),
+        validation=str(folder / "validation.jsonl"),
+        general_text=general_text,
+        label=subject_label(model, data),
+    )
 
 
 def split_data(data: str, scale: Scale, storage: Path) -> Path:
@@ -129,9 +138,14 @@ def split_data(data: str, scale: Scale, storage: Path) -> Path:
     rows = source.rows()
     needed = sum(sizes.values())
     if len(rows) < needed:
-        raise DataError("--data", value=data, rule=f"it has {len(rows):,} rows, scale {scale.name} needs {needed:,} ("
-                        + ", ".join(f"{count:,} for {part}" for part, count in sizes.items()) + ")",
-                        mend="give more data")  # fmt: skip
+        raise DataError(
+            "--data",
+            value=data,
+            rule=f"it has {len(rows):,} rows, scale {scale.name} needs {needed:,} ("
+            + ", ".join(f"{count:,} for {part}" for part, count in sizes.items())
+            + ")",
+            mend="give more data",
+        )
     order = np.random.Generator(np.random.Philox(SPLIT_SEED)).permutation(len(rows))
     folder.mkdir(parents=True, exist_ok=True)
     start = 0

@@ -34,7 +34,7 @@ Observer = Callable[[SweepView], None] | None
 
 def suite_spec(
     name: str, scale: Scale, subject: Subject, bases: Bases, storage: Path, seeds: int | None, tracking_uri: str | None
-) -> SweepSpec:  # fmt: skip
+) -> SweepSpec:
     """Return the sweep of a design."""
     base = replace(subject, model=bases.of(designs()[name].base))
     values = sweep_values(name, scale, base, seeds) | {"storage": str(storage)}
@@ -44,9 +44,14 @@ def suite_spec(
 
 
 def suite_specs(
-    names: Sequence[str], scale: Scale, subject: Subject, bases: Bases, storage: Path, seeds: int | None,
+    names: Sequence[str],
+    scale: Scale,
+    subject: Subject,
+    bases: Bases,
+    storage: Path,
+    seeds: int | None,
     tracking_uri: str | None,
-) -> dict[str, SweepSpec]:  # fmt: skip
+) -> dict[str, SweepSpec]:
     """Return the sweeps of designs by key: a design's name, or ``NAME N`` where several files make it up."""
     if scale != PAPER:
         return {name: suite_spec(name, scale, subject, bases, storage, seeds, tracking_uri) for name in names}
@@ -89,8 +94,13 @@ def run_designs(specs: Mapping[str, SweepSpec], ray_address: str | None, observe
         say(
             f"Sweep {place} of {len(specs)}, {spec.name}: {designs()[design_of(name)].about} {progress.line(place).capitalize()}."
         )
-        result = run_sweep(spec, ray_address=ray_address, where=f"design {name}", say=say,
-                           observer=_observed(observer, progress, place, done[name]))  # fmt: skip
+        result = run_sweep(
+            spec,
+            ray_address=ray_address,
+            where=f"design {name}",
+            say=say,
+            observer=_observed(observer, progress, place, done[name]),
+        )
         if result.status != "completed":
             return False
         progress.seen(result.samples_trained - done[name])
@@ -141,11 +151,15 @@ def _state(name: str, spec: SweepSpec) -> SweepState:
     check_same_sweep(folder, {**spec.content(), "record": recorded}, f"design {name}")
     result = history.result
     return SweepState(
-        design=name, name=spec.name, planned=planned,
+        design=name,
+        name=spec.name,
+        planned=planned,
         trials=sum(trial.outcome in (Outcome.COMPLETED, Outcome.DIVERGED) for trial in result.trials),
-        complete=_complete(spec), seconds=result.training_seconds + result.evaluation_seconds,
-        evaluation_seconds=result.evaluation_seconds, run_id=result.tracking.parent_run_id,
-    )  # fmt: skip
+        complete=_complete(spec),
+        seconds=result.training_seconds + result.evaluation_seconds,
+        evaluation_seconds=result.evaluation_seconds,
+        run_id=result.tracking.parent_run_id,
+    )
 
 
 def planned_trials(spec: SweepSpec) -> int:

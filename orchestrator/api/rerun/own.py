@@ -47,8 +47,12 @@ class OwnAgain:
         self, state: JournalState, before: TrialHistory, capsule: Capsule, device: str, rounding: float, say: Say
     ) -> None:
         if device != "auto":
-            raise InputError("--device", value=device, rule="training of your own chooses its device itself",
-                             mend="leave --device out")  # fmt: skip
+            raise InputError(
+                "--device",
+                value=device,
+                rule="training of your own chooses its device itself",
+                mend="leave --device out",
+            )
         self._state, self._before, self._rounding, self._say = state, before, rounding, say
         self._entrypoint, self._report = found_entrypoint(state)
         self._room = Path(tempfile.mkdtemp(prefix="rerun-"))
@@ -73,9 +77,14 @@ class OwnAgain:
         Raises:
             EntrypointFailure: If the code fails; its output stays where the message says.
         """
-        runner = OwnTrialRunner(self._task(), {
-            "trial_id": self._id, "trial": self._before.result.config.as_dict(), "known_milestones": 0,
-        })  # fmt: skip
+        runner = OwnTrialRunner(
+            self._task(),
+            {
+                "trial_id": self._id,
+                "trial": self._before.result.config.as_dict(),
+                "known_milestones": 0,
+            },
+        )
         try:
             for milestone in self._before.milestones:
                 if not self._reach(runner, milestone):
@@ -122,11 +131,16 @@ class OwnAgain:
     def _task(self) -> WorkerTask:
         state, spec = self._state, self._state.spec
         return WorkerTask(
-            setup=spec.trial_setup, setup_digest="", folder=self._folder, levels=state.plan.levels,
+            setup=spec.trial_setup,
+            setup_digest="",
+            folder=self._folder,
+            levels=state.plan.levels,
             divergence=make_divergence(spec, state.plan, bool(state.first["content"].get("record"))),
-            threads=self._threads, entrypoint=self._entrypoint, judged=spec.judged_metrics,
+            threads=self._threads,
+            entrypoint=self._entrypoint,
+            judged=spec.judged_metrics,
             varied=spec.search_space.varied,
-        )  # fmt: skip
+        )
 
     def _reach(self, runner: OwnTrialRunner, milestone: MilestoneResult) -> bool:
         """Run the code to a milestone; returns whether it may go on from there."""

@@ -154,12 +154,20 @@ def _again(
 
 def _check(trial: TrialHistory, keep: Path | str | None) -> None:
     if not trial.milestones:
-        raise InputError("TRIAL", value=trial.result.name, rule="this trial has reached no milestone, so there is nothing to compare with",
-                         mend="choose another, or wait for its first milestone")  # fmt: skip
+        raise InputError(
+            "TRIAL",
+            value=trial.result.name,
+            rule="this trial has reached no milestone, so there is nothing to compare with",
+            mend="choose another, or wait for its first milestone",
+        )
     origin = trial.result.origin
     if origin is not None and origin.takes != "configuration":
-        raise InputError("TRIAL", value=trial.result.name, rule=f"this trial began from the {origin.takes} of trial {origin.trial_id}, not from the base model",
-                         mend=f"rerun {origin.trial_id} ({origin.name}) instead")  # fmt: skip
+        raise InputError(
+            "TRIAL",
+            value=trial.result.name,
+            rule=f"this trial began from the {origin.takes} of trial {origin.trial_id}, not from the base model",
+            mend=f"rerun {origin.trial_id} ({origin.name}) instead",
+        )
     place = None if keep is None else Path(keep)
     if place is not None and place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise StorageError("--keep", value=str(place), rule="this folder is not empty", mend="choose another")

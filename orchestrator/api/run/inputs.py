@@ -38,7 +38,10 @@ def subject_params(validation: ValidationResult) -> dict[str, Scalar]:
         return {"entrypoint": "" if spec.entrypoint is None else spec.entrypoint.label}
     config = load_config(spec.model)
     return {
-        "model": spec.model.path, "data": spec.data.label, "train_rows": setup.train.rows,
-        "model_family": str(config.model_type), "model_width": getattr(config.get_text_config(), "hidden_size", None),
+        "model": spec.model.path,
+        "data": spec.data.label,
+        "train_rows": setup.train.rows,
+        "model_family": str(config.model_type),
+        "model_width": getattr(config.get_text_config(), "hidden_size", None),
         "model_parameters": setup.model.parameters,
-    }  # fmt: skip
+    }

@@ -58,7 +58,7 @@ def run_sweep(
         spec = as_extended(spec, read_journal(folder.journal))
     return run_extended(
         spec, standing, ray_address=ray_address, record=record, fresh=fresh, where=where, observer=observer, say=say
-    )  # fmt: skip
+    )
 
 
 def run_extended(

@@ -57,9 +57,15 @@ class Session:
             task = make_task(start)
             detached = make_detached(start, task.folder, coordinator, tracker)
             driver = Driver(
-                coordinator, task, start.spec.resources, self._capacity.slots,
-                lambda: self._view(coordinator, tracker), observer, start.say, lambda: _turn(controls, detached),
-            )  # fmt: skip
+                coordinator,
+                task,
+                start.spec.resources,
+                self._capacity.slots,
+                lambda: self._view(coordinator, tracker),
+                observer,
+                start.say,
+                lambda: _turn(controls, detached),
+            )
             try:
                 status, ran = self._drive(driver, coordinator, journal)
                 if (ran or (not self._idle and detached.waiting)) and not coordinator.stopping:
@@ -138,9 +144,16 @@ class Session:
         if ran:
             journal.append(("session_end", {"status": status, "wall_seconds": wall, "slot_seconds": slot_seconds}))
         return build_result(
-            start.spec, start.plan, coordinator.trials.values(), start.folder, self._capacity.slots, sweep_id, status,
-            wall + before.wall_seconds, slot_seconds + before.slot_seconds,
-        )  # fmt: skip
+            start.spec,
+            start.plan,
+            coordinator.trials.values(),
+            start.folder,
+            self._capacity.slots,
+            sweep_id,
+            status,
+            wall + before.wall_seconds,
+            slot_seconds + before.slot_seconds,
+        )
 
 
 def _turn(controls: Controls, detached: DetachedScoring) -> None:

@@ -39,7 +39,7 @@ def open_journal(start: SessionStart, journal: Journal) -> str:
         if start.extension.changes(start.content, journal.records):
             journal.append(
                 ("extend", {"content": start.content, "format": FORMAT, "plan": asdict(start.plan), "who": whoever()})
-            )  # fmt: skip
+            )
         if recorded_inputs(journal.records) != start.inputs:
             journal.append(("inputs", {"inputs": start.inputs}))
     if after_search(journal.records) != start.spec.after_search:

@@ -54,12 +54,16 @@ def _sweep_info(start: SessionStart, first: Record) -> SweepInfo:
     spec = start.spec
     # As the sweep began: MLflow's parameters cannot change, tags tell of extensions.
     params: dict[str, Scalar] = {
-        **subject_params(start.validation), "objective": spec.objective.label, "mode": spec.objective.mode,
-        "searcher": first["content"]["searcher"]["kind"], "trials": first["plan"]["trials"],
-        "samples_per_trial": start.plan.samples, "methods": ", ".join(first["content"]["search_space"]["method"]),
+        **subject_params(start.validation),
+        "objective": spec.objective.label,
+        "mode": spec.objective.mode,
+        "searcher": first["content"]["searcher"]["kind"],
+        "trials": first["plan"]["trials"],
+        "samples_per_trial": start.plan.samples,
+        "methods": ", ".join(first["content"]["search_space"]["method"]),
         "milestones": ", ".join(map(str, start.plan.levels)),
         **({} if start.plan.epochs is None else {"epochs": start.plan.epochs}),
-    }  # fmt: skip
+    }
     return SweepInfo(
         sweep_id=str(first["sweep_id"]),
         name=spec.name,

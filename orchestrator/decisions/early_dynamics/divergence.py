@@ -96,9 +96,12 @@ class DivergenceWatch:
     def state_dict(self) -> dict[str, Any]:
         """Return the state, JSON-able; small (one window of norms)."""
         return {
-            "loss": self._loss.state(), "start": [self._start_sum, self._start_samples],
-            "last_samples": self._last_samples, "norms": list(self._norms), "exploding_steps": self._exploding_steps,
-        }  # fmt: skip
+            "loss": self._loss.state(),
+            "start": [self._start_sum, self._start_samples],
+            "last_samples": self._last_samples,
+            "norms": list(self._norms),
+            "exploding_steps": self._exploding_steps,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`."""

@@ -174,13 +174,20 @@ class DynamicsTracker:
         loss_mean = float(np.average(losses, weights=weights))
         start = self._start_sum / self._start_weight
         return EarlyDynamics(
-            samples_seen=self._samples_seen, steps=self._steps, window_samples=self.window_samples,
-            covered_samples=float(weights.sum()), loss_start=start, loss_ema=self._loss.value, loss_mean=loss_mean,
-            loss_slope=_slope(middles, losses, weights), loss_relative=loss_mean / start if start > 0 else math.nan,
+            samples_seen=self._samples_seen,
+            steps=self._steps,
+            window_samples=self.window_samples,
+            covered_samples=float(weights.sum()),
+            loss_start=start,
+            loss_ema=self._loss.value,
+            loss_mean=loss_mean,
+            loss_slope=_slope(middles, losses, weights),
+            loss_relative=loss_mean / start if start > 0 else math.nan,
             grad_norm_mean=float(np.average(norms, weights=weights)),
             noise_corrected_grad_norm=_root_mean_square(corrected, weights),
-            loss_spikes=self._loss_spikes, grad_norm_spikes=self._norm_spikes,
-        )  # fmt: skip
+            loss_spikes=self._loss_spikes,
+            grad_norm_spikes=self._norm_spikes,
+        )
 
     def end_segment(self) -> None:
         """Forget the rows of the window; running means and counts stay."""
@@ -189,10 +196,15 @@ class DynamicsTracker:
     def state_dict(self) -> dict[str, Any]:
         """Return the running state without the window's rows, JSON-able."""
         return {
-            "window_samples": self.window_samples, "samples_seen": self._samples_seen, "steps": self._steps,
-            "start": [self._start_sum, self._start_weight], "loss": self._loss.state(), "norm": self._norm.state(),
-            "deviation": self._deviation.state(), "spikes": [self._loss_spikes, self._norm_spikes],
-        }  # fmt: skip
+            "window_samples": self.window_samples,
+            "samples_seen": self._samples_seen,
+            "steps": self._steps,
+            "start": [self._start_sum, self._start_weight],
+            "loss": self._loss.state(),
+            "norm": self._norm.state(),
+            "deviation": self._deviation.state(),
+            "spikes": [self._loss_spikes, self._norm_spikes],
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> DynamicsTracker:

@@ -79,10 +79,12 @@ class EarlyDynamicsRule:
         reached = [index for index, level in enumerate(levels[:-1]) if level >= 0.95 * self.share * levels[-1]]
         if not reached:
             raise SpecError(
-                "stopping.early_dynamics", "share", self.share,
+                "stopping.early_dynamics",
+                "share",
+                self.share,
                 f"a milestone between this share and the end is needed, but the milestones are {list(levels)} samples",
                 "lower the share, add a milestone, or switch the rule off",
-            )  # fmt: skip
+            )
         return reached[0]
 
 
@@ -169,11 +171,19 @@ class PeerGroups:
             f"early is taken as better for {target}"
         )
         evidence: dict[str, Scalar] = {
-            "signal": signal, "value": norm, "cut_off": cut_off, "norm_rank_from_top": rank, "loss": loss,
-            "loss_cut_off": group.median_loss, "direction": "lower norm, higher loss" if both else "lower norm",
-            "target": target, "window_samples": peer.dynamics.window_samples, "peers": group.size,
-            "compare": self._rule.compare, "effective_batch_size": peer.effective_batch_size,
-        }  # fmt: skip
+            "signal": signal,
+            "value": norm,
+            "cut_off": cut_off,
+            "norm_rank_from_top": rank,
+            "loss": loss,
+            "loss_cut_off": group.median_loss,
+            "direction": "lower norm, higher loss" if both else "lower norm",
+            "target": target,
+            "window_samples": peer.dynamics.window_samples,
+            "peers": group.size,
+            "compare": self._rule.compare,
+            "effective_batch_size": peer.effective_batch_size,
+        }
         return Finding(reason, evidence)
 
 

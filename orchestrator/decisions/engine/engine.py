@@ -248,9 +248,14 @@ class StoppingEngine:
         source = {"halted": halted} if given is None else {"decision": given}
         self._log(
             "observe" if given is None else "restore_observation",
-            trial_id=trial_id, level_index=level_index, samples_seen=samples_seen, scores=scores, dynamics=features,
-            state=state, **source,
-        )  # fmt: skip
+            trial_id=trial_id,
+            level_index=level_index,
+            samples_seen=samples_seen,
+            scores=scores,
+            dynamics=features,
+            state=state,
+            **source,
+        )
         if trial.outcome is Outcome.FAILED:
             self._revive(trial)
         if trial.outcome.is_final and trial.last is not None:
@@ -283,9 +288,14 @@ class StoppingEngine:
             trial.dynamics = features
 
     def _decide(
-        self, trial: TrialProgress, level_index: int, key: Key, state: TrialState,
-        halted: Decision | None, given: Decision | None,
-    ) -> Decision:  # fmt: skip
+        self,
+        trial: TrialProgress,
+        level_index: int,
+        key: Key,
+        state: TrialState,
+        halted: Decision | None,
+        given: Decision | None,
+    ) -> Decision:
         """Bring the rungs up to date and return the decision, the given one if there is one."""
         trial_id, system = trial.facts.trial_id, self._system(trial.facts.cohort)
         if state is TrialState.DIVERGED:

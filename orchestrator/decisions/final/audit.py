@@ -121,8 +121,13 @@ class AuditFigures:
 
 
 def measure(
-    audited: Sequence[Key], completed: Sequence[Key], stopped: int, trials: int, tolerance: float, tolerated: float | None
-) -> AuditFigures | None:  # fmt: skip
+    audited: Sequence[Key],
+    completed: Sequence[Key],
+    stopped: int,
+    trials: int,
+    tolerance: float,
+    tolerated: float | None,
+) -> AuditFigures | None:
     """Measure the stops by their audited trials.
 
     The place of an audited trial counts the completed trials that are better, and every better audited one for as many
@@ -145,19 +150,18 @@ def measure(
     number = len(audited)
     weight = (stopped - 1) / (number - 1) if number > 1 else 1.0
     places = math.ceil(trials / 10)
-    ranks = [
-        1 + sum(key < mine for key in completed) + weight * sum(key < mine for key in audited)
-        for mine in audited
-    ]  # fmt: skip
+    ranks = [1 + sum(key < mine for key in completed) + weight * sum(key < mine for key in audited) for mine in audited]
     lost = np.array([_margin(mine, best) for mine in audited])
     return AuditFigures(
         beat_best=Rate(sum(_beats(mine, best, tolerance) for mine in audited), number),
-        best_tenth=Rate(sum(is_judgeable(key) and rank <= places for key, rank in zip(audited, ranks, strict=True)), number),
+        best_tenth=Rate(
+            sum(is_judgeable(key) and rank <= places for key, rank in zip(audited, ranks, strict=True)), number
+        ),
         places=places,
         regret=float(lost.mean()),
         interval=_bootstrap(lost),
         tolerated=tolerated,
-    )  # fmt: skip
+    )
 
 
 def _beats(mine: Key, best: Key, tolerance: float) -> bool:

@@ -74,10 +74,18 @@ class ForecastBook:
                 self._observation(trial_id, rung) for trial_id in sorted(seen) if is_judgeable(seen[trial_id][1])
             ]
             began = max(len(self._seen.get(0, {})), len(observations))
-            self._surveys[rung] = survey(
-                self._penalised(observations, rung), self._levels[: rung + 1], self._budget, self._rule.model,
-                len(observations) / began, self._rule.epochs,
-            ) if observations else None  # fmt: skip
+            self._surveys[rung] = (
+                survey(
+                    self._penalised(observations, rung),
+                    self._levels[: rung + 1],
+                    self._budget,
+                    self._rule.model,
+                    len(observations) / began,
+                    self._rule.epochs,
+                )
+                if observations
+                else None
+            )
         return self._surveys[rung]
 
     def _observation(self, trial_id: str, rung: int) -> Observation:

@@ -167,10 +167,17 @@ def forecast(seen: Survey, rule: ForecastRule, ends: Mapping[str, float] | None 
         end[completed] = final
     best = float(expected.min())
     return {
-        trial_id: Forecast(float(expected[row]), float(low[row]), float(high[row]), best, float(found.wins[row]),
-                           bool(found.keeps[row]), landing.unit * float(found.improvement[row]))
+        trial_id: Forecast(
+            float(expected[row]),
+            float(low[row]),
+            float(high[row]),
+            best,
+            float(found.wins[row]),
+            bool(found.keeps[row]),
+            landing.unit * float(found.improvement[row]),
+        )
         for row, trial_id in enumerate(panel.trial_ids)
-    }  # fmt: skip
+    }
 
 
 def credible_set(mean: Array, deviation: Array, miss: float, tolerance: float = 0.0) -> CredibleSet:

@@ -64,9 +64,13 @@ class Forest:
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the arrays by name, as a file holds them."""
         return {
-            "feature": self.feature, "threshold": self.threshold, "left": self.left, "right": self.right,
-            "value": self.value, "roots": self.roots,
-        }  # fmt: skip
+            "feature": self.feature,
+            "threshold": self.threshold,
+            "left": self.left,
+            "right": self.right,
+            "value": self.value,
+            "roots": self.roots,
+        }
 
     def predict(self, rows: Array) -> Array:
         """Return every tree's prediction for every row, shape [trees, rows]; ``rows`` has shape [rows, columns]."""

@@ -190,9 +190,14 @@ def spread_columns(panel: Panel, mean: Array, trees: Array) -> Numbers:
     differ = float(trees[:, contenders].std(axis=0).mean())
     left = math.log(math.log2(1 / max(panel.share, SMALLEST_SHARE)) + 0.05)
     return (
-        1.0, left, restless, float(panel.unrest is None), math.log(differ + 0.02) + 1.5, math.log(panel.survivors),
+        1.0,
+        left,
+        restless,
+        float(panel.unrest is None),
+        math.log(differ + 0.02) + 1.5,
+        math.log(panel.survivors),
         repetition(panel.epochs),
-    )  # fmt: skip
+    )
 
 
 @lru_cache(maxsize=8)
@@ -207,19 +212,33 @@ def load_model(path: Path = SHIPPED_WEIGHTS) -> ForecastModel:
             about: dict[str, Any] = json.loads(str(file["about"]))
             arrays = {name: file[name] for name in file.files if name != "about"}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as error:
-        raise SpecError("sweep file", "stopping.forecast.weights", str(path), f"this file cannot be read ({error})",
-                        "write one with `orchestrate fit-forecast`, or leave the field out") from error  # fmt: skip
+        raise SpecError(
+            "sweep file",
+            "stopping.forecast.weights",
+            str(path),
+            f"this file cannot be read ({error})",
+            "write one with `orchestrate fit-forecast`, or leave the field out",
+        ) from error
     if about.get("format") != FORMAT or about.get("columns") != list(COLUMNS):
-        raise SpecError("sweep file", "stopping.forecast.weights", str(path),
-                        "these weights were fitted for another version of the forecast",
-                        "fit them again with `orchestrate fit-forecast`")  # fmt: skip
+        raise SpecError(
+            "sweep file",
+            "stopping.forecast.weights",
+            str(path),
+            "these weights were fitted for another version of the forecast",
+            "fit them again with `orchestrate fit-forecast`",
+        )
     try:
         sweeps = tuple(map(str, about["sweeps"]))
         repeated = _part(_REPEATED, about, arrays, sweeps, None) if _REPEATED in about else None
         return _part(_ONCE, about, arrays, sweeps, repeated)
     except (KeyError, TypeError, ValueError) as error:
-        raise SpecError("sweep file", "stopping.forecast.weights", str(path), f"this file is damaged ({error})",
-                        "fit the weights again with `orchestrate fit-forecast`") from error  # fmt: skip
+        raise SpecError(
+            "sweep file",
+            "stopping.forecast.weights",
+            str(path),
+            f"this file is damaged ({error})",
+            "fit the weights again with `orchestrate fit-forecast`",
+        ) from error
 
 
 def _part(

@@ -155,10 +155,19 @@ def make_panel(
     ]
     columns += neighbourhood(observations, extrapolated)
     return Panel(
-        tuple(observation.trial_id for observation in observations), np.column_stack(columns), best, carried_unit,
-        float(scores.min()), _pace(observations, scores, levels), bool(scores.min() > 0), _unrest(observations, scores),
-        rank_correlation(scores, train_loss), min(1.0, levels[-1] / budget), survivors, epochs,
-    )  # fmt: skip
+        tuple(observation.trial_id for observation in observations),
+        np.column_stack(columns),
+        best,
+        carried_unit,
+        float(scores.min()),
+        _pace(observations, scores, levels),
+        bool(scores.min() > 0),
+        _unrest(observations, scores),
+        rank_correlation(scores, train_loss),
+        min(1.0, levels[-1] / budget),
+        survivors,
+        epochs,
+    )
 
 
 def _slopes(observations: Sequence[Observation], levels: Sequence[int]) -> Array:

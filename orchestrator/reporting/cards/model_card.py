@@ -149,9 +149,10 @@ def _what(history: SweepHistory, trial: TrialHistory, facts: CardFacts, spec: Sw
     method = METHODS.get(config.method)
     about = f" ({plain_text(method.summary)})" if method else ""
     forms = {
-        "model": "a whole model", "merged": "a whole model, the adapter merged into its weights",
+        "model": "a whole model",
+        "merged": "a whole model, the adapter merged into its weights",
         "adapter": "a peft adapter, to be loaded beside its base model",
-    }  # fmt: skip
+    }
     source = spec.data.label
     return (
         f"{code(facts.base)} fine-tuned on {code(source)} with {code(config.method)}{about}, learning rate "

@@ -81,7 +81,7 @@ def _capsule(history: SweepHistory, trial: TrialHistory, spec: SweepSpec) -> lis
         ("python", str(found.get("python") or "")),
         ("packages", versions),
         ("trained", duration(trial.result.training_seconds)),
-    ]  # fmt: skip
+    ]
     return [(name, plain_text(value)) for name, value in rows if value]
 
 

@@ -93,9 +93,12 @@ def similarity(one: Situation, other: Situation) -> float:
     size = abs(math.log10(one.parameters / other.parameters)) / PARAMETER_DECADES
     length = abs(math.log10(one.samples / other.samples)) / SAMPLE_DECADES
     return (
-        _model(one, other) * _data(one.data, other.data) * _method(one, other)
-        * (1.0 if one.objective == other.objective else OTHER_OBJECTIVE) * math.exp(-size - length)
-    )  # fmt: skip
+        _model(one, other)
+        * _data(one.data, other.data)
+        * _method(one, other)
+        * (1.0 if one.objective == other.objective else OTHER_OBJECTIVE)
+        * math.exp(-size - length)
+    )
 
 
 def update(prior: Belief, here: Situation, seen: Sequence[Observation]) -> tuple[Belief, tuple[float, ...]]:

@@ -50,12 +50,28 @@ def recommend(request: Request, past: Sequence[PastSweep] = (), notes: Sequence[
     searcher, searcher_advice = _searcher(spending.trials)
     budget, budget_advice = _budget(request, spending)
     values: dict[str, Any] = {
-        "name": _free_name(_name(request), past), "model": request.settings["model"], "data": data, "evaluation": sets,
-        "objective": objective, "search_space": space, "searcher": searcher, "budget": budget, "milestones": levels,
-        "stopping": stopping, "winner": winner,
-    }  # fmt: skip
-    advice = [*data_advice, *objective_advice, *space_advice, searcher_advice, budget_advice, levels_advice,
-              stopping_advice, winner_advice]  # fmt: skip
+        "name": _free_name(_name(request), past),
+        "model": request.settings["model"],
+        "data": data,
+        "evaluation": sets,
+        "objective": objective,
+        "search_space": space,
+        "searcher": searcher,
+        "budget": budget,
+        "milestones": levels,
+        "stopping": stopping,
+        "winner": winner,
+    }
+    advice = [
+        *data_advice,
+        *objective_advice,
+        *space_advice,
+        searcher_advice,
+        budget_advice,
+        levels_advice,
+        stopping_advice,
+        winner_advice,
+    ]
     values, advice = _with_settings(values, request.settings, advice)
     names = tuple(dict.fromkeys(sweep.name for sweep in past))
     return Recommendation(values, tuple(advice), tuple(evidence), names, (*notes, *_notes(request)))

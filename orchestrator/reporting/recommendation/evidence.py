@@ -149,10 +149,15 @@ def locate(trials: Sequence[PastTrial], mode: str, value_of: Callable[[PastTrial
 def situation_of(sweep: PastSweep, method: str) -> Situation:
     """Return the situation in which a sweep observed a method (empty: all of them)."""
     return Situation(
-        model=sweep.model.identity, family=sweep.model.family, parameters=sweep.model.parameters, data=sweep.data,
-        method=method, method_family=METHODS[method].family if method else "", samples=sweep.samples,
+        model=sweep.model.identity,
+        family=sweep.model.family,
+        parameters=sweep.model.parameters,
+        data=sweep.data,
+        method=method,
+        method_family=METHODS[method].family if method else "",
+        samples=sweep.samples,
         objective=sweep.objective,
-    )  # fmt: skip
+    )
 
 
 def _standing(trial: PastTrial, mode: str) -> tuple[int, int, float]:

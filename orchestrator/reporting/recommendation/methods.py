@@ -79,8 +79,16 @@ def _winners(request: Request, past: Sequence[PastSweep]) -> list[str]:
         if best is None or len(sweep.methods) < 2:
             continue
         there = situation_of(sweep, "")
-        here = type(there)(request.model.identity, request.model.family, request.model.parameters, request.data.identity,
-                           "", "", there.samples, request.objective)  # fmt: skip
+        here = type(there)(
+            request.model.identity,
+            request.model.family,
+            request.model.parameters,
+            request.data.identity,
+            "",
+            "",
+            there.samples,
+            request.objective,
+        )
         alike = similarity(here, there)
         if alike >= ALIKE and best.method in METHODS:
             ranked.append((-alike, best.method))

@@ -80,12 +80,18 @@ def _moved(rule: Rule, field: str, here: Situation, seen: Sequence[Seen]) -> tup
     belief, weights = update(rule.belief, here, [each.observation for each in seen])
     evidence = [
         Evidence(
-            field=field, sweep=each.sweep, place=each.place, method=each.method, best=float(f"{each.best:.3g}"),
-            trials=each.trials, similarity=round(similarity(here, each.observation.situation), 3),
-            weight=round(weight, 3), at_edge=each.at_edge,
+            field=field,
+            sweep=each.sweep,
+            place=each.place,
+            method=each.method,
+            best=float(f"{each.best:.3g}"),
+            trials=each.trials,
+            similarity=round(similarity(here, each.observation.situation), 3),
+            weight=round(weight, 3),
+            at_edge=each.at_edge,
         )
         for each, weight in zip(seen, weights, strict=True)
-    ]  # fmt: skip
+    ]
     return belief, tuple(sorted(evidence, key=lambda each: -abs(each.weight)))
 
 
@@ -107,10 +113,15 @@ def _told(evidence: Evidence) -> str:
 
 def _situation(request: Request, method: str, samples: int) -> Situation:
     return Situation(
-        model=request.model.identity, family=request.model.family, parameters=request.model.parameters,
-        data=request.data.identity, method=method, method_family=METHODS[method].family if method else "",
-        samples=samples, objective=request.objective,
-    )  # fmt: skip
+        model=request.model.identity,
+        family=request.model.family,
+        parameters=request.model.parameters,
+        data=request.data.identity,
+        method=method,
+        method_family=METHODS[method].family if method else "",
+        samples=samples,
+        objective=request.objective,
+    )
 
 
 def _two_digits(value: float) -> float:

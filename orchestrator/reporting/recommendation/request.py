@@ -66,8 +66,12 @@ def parse_budget(text: str) -> BudgetAsked:
     """
     found = _BUDGET.fullmatch(text.strip().lower())
     if found is None:
-        raise InputError("--budget", value=text, rule="must be a number with its unit",
-                         mend="for example 24-trials, 200k-samples or 90-minutes")  # fmt: skip
+        raise InputError(
+            "--budget",
+            value=text,
+            rule="must be a number with its unit",
+            mend="for example 24-trials, 200k-samples or 90-minutes",
+        )
     amount, unit = float(found[1]) * _THOUSANDS[found[2]], found[3]
     if unit.startswith("h"):
         amount, unit = amount * 60, "minutes"

@@ -57,9 +57,12 @@ def spend(request: Request) -> Spending:
         if samples < whole:
             why = f"shorter than {why}, so that the budget holds at least {FEW_TRIALS} trials"
     if runs < LEAST_TRIALS:
-        raise InputError("--budget", value=request.budget.label,
-                         rule=f"holds {runs} trial{'s' * (runs != 1)} of {samples:,} samples, and a search needs at least {LEAST_TRIALS}",
-                         mend="raise the budget, or give shorter trials with --samples")  # fmt: skip
+        raise InputError(
+            "--budget",
+            value=request.budget.label,
+            rule=f"holds {runs} trial{'s' * (runs != 1)} of {samples:,} samples, and a search needs at least {LEAST_TRIALS}",
+            mend="raise the budget, or give shorter trials with --samples",
+        )
     if samples < LEAST_SAMPLES:
         raise _too_short(request, samples, why)
     repeats = next((count for least, count in REPEATS if runs >= least), 0)
@@ -74,8 +77,12 @@ def _too_short(request: Request, samples: int, why: str) -> InputError:
     if request.samples is not None:
         return InputError("--samples", value=samples, rule=needed, mend="give longer trials")
     source = request.settings.get("data", {}).get("train")
-    return InputError("--data", value=source, rule=f"its {request.data.rows:,} rows make trials of {samples:,} samples ({why}), and {needed}",
-                      mend="give more data, or longer trials with --samples")  # fmt: skip
+    return InputError(
+        "--data",
+        value=source,
+        rule=f"its {request.data.rows:,} rows make trials of {samples:,} samples ({why}), and {needed}",
+        mend="give more data, or longer trials with --samples",
+    )
 
 
 def _whole_length(request: Request) -> tuple[int, str]:

@@ -60,11 +60,19 @@ def evaluation(request: Request) -> tuple[list[dict[str, Any]], dict[str, Any], 
             if request.objective == "downstream"
             else ("--text", "general text")
         )
-        raise InputError(option, rule=f"the objective {request.objective} is measured on {what}",
-                         mend=f"name it: {option} FILE")  # fmt: skip
+        raise InputError(
+            option, rule=f"the objective {request.objective} is measured on {what}", mend=f"name it: {option} FILE"
+        )
     if request.objective == "downstream":
-        sets.append({"name": "task", "kind": "exact_match", "data": request.source, "limit": TASK_LIMIT,
-                     "max_new_tokens": ANSWER_TOKENS})  # fmt: skip
+        sets.append(
+            {
+                "name": "task",
+                "kind": "exact_match",
+                "data": request.source,
+                "limit": TASK_LIMIT,
+                "max_new_tokens": ANSWER_TOKENS,
+            }
+        )
         reason = "the share of right answers on the task, as asked; in-distribution loss does not rank recipes by it"
         told = Advice("objective", "task/exact_match", reason, ("--objective", PAPER))
         return sets, {"metric": "task/exact_match", "mode": "max"}, [told]
@@ -77,16 +85,29 @@ def evaluation(request: Request) -> tuple[list[dict[str, Any]], dict[str, Any], 
 def recipe_fields() -> tuple[dict[str, Any], list[Advice]]:
     """Return schedule, warm-up and optimizer, and why."""
     values: dict[str, Any] = {
-        "schedule": "constant", "warmup": {"ratio": 0.03}, "beta2": 0.95, "weight_decay": 0.0, "clip_norm": 1.0, "seed": 0,
-    }  # fmt: skip
+        "schedule": "constant",
+        "warmup": {"ratio": 0.03},
+        "beta2": 0.95,
+        "weight_decay": 0.0,
+        "clip_norm": 1.0,
+        "seed": 0,
+    }
     reasons = {
-        "schedule": ("constant was as good as cosine (Granite 7B: MMLU 0.524 and 0.525), and keeps early comparisons "
-                     "from being turned round by the decay", (PAPER, "arXiv 2509.02046")),
-        "warmup": ("0, 25 and 100 steps ended alike (MMLU 0.531, 0.528, 0.526); a little guards the top of the range",
-                   (PAPER, ASSUMPTION)),
-        "beta2": ("Adam (0.9, 0.95), no weight decay, gradients clipped at norm 1, as the paper's code", (INSTRUCTLAB,)),
+        "schedule": (
+            "constant was as good as cosine (Granite 7B: MMLU 0.524 and 0.525), and keeps early comparisons "
+            "from being turned round by the decay",
+            (PAPER, "arXiv 2509.02046"),
+        ),
+        "warmup": (
+            "0, 25 and 100 steps ended alike (MMLU 0.531, 0.528, 0.526); a little guards the top of the range",
+            (PAPER, ASSUMPTION),
+        ),
+        "beta2": (
+            "Adam (0.9, 0.95), no weight decay, gradients clipped at norm 1, as the paper's code",
+            (INSTRUCTLAB,),
+        ),
         "seed": ("one seed in the search; new seeds go to the best recipes, where they tell most", (ASSUMPTION,)),
-    }  # fmt: skip
+    }
     return values, [Advice(f"search_space.{key}", values[key], *reasons[key]) for key in reasons]
 
 

@@ -30,8 +30,11 @@ def write_replay_page(report: ReplayReport, path: Path) -> None:
     try:
         path.write_text(replay_page(report), encoding="utf-8")
     except OSError as error:
-        raise StorageError(str(path), rule=f"cannot be written: {error.strerror or error}",
-                           mend="choose a place that exists and has room") from error  # fmt: skip
+        raise StorageError(
+            str(path),
+            rule=f"cannot be written: {error.strerror or error}",
+            mend="choose a place that exists and has room",
+        ) from error
 
 
 def check_page_place(path: Path) -> None:

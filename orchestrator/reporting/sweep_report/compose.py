@@ -32,11 +32,21 @@ def compose_report(history: SweepHistory, now: float) -> Report:
     facts = SweepFacts(history, now)
     edges = find_edges(facts)
     sections: list[Section | None] = [
-        recipe_section(facts), comparison_section(facts), certainty_section(facts), heat_map_section(facts),
-        curves_section(facts), methods_section(facts), importance_section(facts), pareto_section(facts),
-        next_section(facts, edges), calibration_section(facts), trade_off_section(facts), completed_section(facts), stopped_section(facts),
+        recipe_section(facts),
+        comparison_section(facts),
+        certainty_section(facts),
+        heat_map_section(facts),
+        curves_section(facts),
+        methods_section(facts),
+        importance_section(facts),
+        pareto_section(facts),
+        next_section(facts, edges),
+        calibration_section(facts),
+        trade_off_section(facts),
+        completed_section(facts),
+        stopped_section(facts),
         capsule_section(facts),
-    ]  # fmt: skip
+    ]
     return Report(
         title=f"Sweep {facts.result.name}",
         subtitle=_subtitle(facts),

@@ -20,30 +20,57 @@ def print_calibration(calibration: Calibration, console: Console) -> None:
     console.print(
         f"{len(calibration.sweeps)} sweeps, {panels} cohorts at milestones, {weights}. Errors and bands are of the better half "
         "by forecast, in units of about the distance between the best and the median trial.",
-        style="dim", highlight=False,
-    )  # fmt: skip
+        style="dim",
+        highlight=False,
+    )
 
 
 def _stages(stages: tuple[StageScores, ...], title: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left", title_style="bold")
-    heads = ("share of training", "own score's rank corr.", "forecast's", "gain (95 %)", "CRPS", "pinball",
-             "in 50 % band", "in 90 % band", "log score", "of even odds",
-             "value off by", "value in 90 % band")  # fmt: skip
+    heads = (
+        "share of training",
+        "own score's rank corr.",
+        "forecast's",
+        "gain (95 %)",
+        "CRPS",
+        "pinball",
+        "in 50 % band",
+        "in 90 % band",
+        "log score",
+        "of even odds",
+        "value off by",
+        "value in 90 % band",
+    )
     for head in heads:
         table.add_column(head, justify="right")
     for stage in stages:
         gain = f"{stage.gain.value:+.3f} ({stage.gain.low:+.3f} to {stage.gain.high:+.3f})"
         table.add_row(
-            f"{stage.share:.3f}", f"{stage.own_rank:+.3f}", f"{stage.forecast_rank:+.3f}", gain, f"{stage.crps:.3f}",
-            f"{stage.pinball:.3f}", f"{stage.inside_50:.0%}", f"{stage.inside_90:.0%}", f"{stage.log_score:.2f}",
-            f"{stage.even_log_score:.2f}", f"{stage.value_error:.0%}", f"{stage.value_inside:.0%}",
-        )  # fmt: skip
+            f"{stage.share:.3f}",
+            f"{stage.own_rank:+.3f}",
+            f"{stage.forecast_rank:+.3f}",
+            gain,
+            f"{stage.crps:.3f}",
+            f"{stage.pinball:.3f}",
+            f"{stage.inside_50:.0%}",
+            f"{stage.inside_90:.0%}",
+            f"{stage.log_score:.2f}",
+            f"{stage.even_log_score:.2f}",
+            f"{stage.value_error:.0%}",
+            f"{stage.value_inside:.0%}",
+        )
     return table
 
 
 def _reliability(bins: tuple[ReliabilityBin, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", title="Probability to end best", title_justify="left",
-                  title_style="bold")  # fmt: skip
+    table = Table(
+        box=None,
+        pad_edge=False,
+        header_style="dim",
+        title="Probability to end best",
+        title_justify="left",
+        title_style="bold",
+    )
     table.add_column("forecast")
     for head in ("trials", "said", "came"):
         table.add_column(head, justify="right")

@@ -15,9 +15,14 @@ from orchestrator.reporting.text.numbers import duration, number, percent, share
 from orchestrator.results.records import SweepView, TrialView
 
 OUTCOME_STYLE = {
-    Outcome.RUNNING: "cyan", Outcome.PAUSED: "yellow", Outcome.COMPLETED: "green", Outcome.STOPPED: "magenta",
-    Outcome.DIVERGED: "red", Outcome.FAILED: "bold red", Outcome.PENDING: "dim",
-}  # fmt: skip
+    Outcome.RUNNING: "cyan",
+    Outcome.PAUSED: "yellow",
+    Outcome.COMPLETED: "green",
+    Outcome.STOPPED: "magenta",
+    Outcome.DIVERGED: "red",
+    Outcome.FAILED: "bold red",
+    Outcome.PENDING: "dim",
+}
 PLAIN_EVERY_SECONDS = 10.0
 _ORDER = tuple(OUTCOME_STYLE)
 
@@ -53,10 +58,11 @@ class LiveTable:
 def render(view: SweepView) -> RenderableType:
     """Return the table of a snapshot."""
     head = Text.assemble(
-        (view.name, "bold"), "  ",
+        (view.name, "bold"),
+        "  ",
         f"{duration(view.elapsed_seconds)} gone, {remaining(view)} left  ",
         f"samples {view.samples_trained:,} of {view.samples_exhaustive:,} exhaustive ({share(view.samples_trained, view.samples_exhaustive)})",
-    )  # fmt: skip
+    )
     states = Text("trials  ")
     for outcome in _ORDER:
         if view.counts.get(outcome.value):
@@ -103,6 +109,15 @@ def _table(view: SweepView) -> Table:
 def _add_row(table: Table, row: TrialView, style: str) -> None:
     state = Text("best so far" if style else row.outcome.value, style=OUTCOME_STYLE[row.outcome])
     table.add_row(
-        row.name, row.role.value, state, f"{row.samples_seen:,}/{row.samples:,}", number(row.loss), number(row.grad_norm),
-        number(row.objective), number(row.expected), percent(row.probability_best), "-" if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}", style=style,
-    )  # fmt: skip
+        row.name,
+        row.role.value,
+        state,
+        f"{row.samples_seen:,}/{row.samples:,}",
+        number(row.loss),
+        number(row.grad_norm),
+        number(row.objective),
+        number(row.expected),
+        percent(row.probability_best),
+        "-" if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}",
+        style=style,
+    )

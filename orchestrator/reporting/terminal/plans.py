@@ -21,9 +21,12 @@ def print_validation(values: Mapping[str, Any], console: Console) -> None:
     plan = values["plan"]
     rows = [
         *(_entrypoint_rows(values["entrypoint"]) if values["setup"] is None else _setup_rows(values["setup"])),
-        ("trials", f"{plan['trials']} of {plan['samples']:,} samples, milestones at {', '.join(map(str, plan['levels']))}"),
+        (
+            "trials",
+            f"{plan['trials']} of {plan['samples']:,} samples, milestones at {', '.join(map(str, plan['levels']))}",
+        ),
         ("cluster", values["cluster"]["address"] or values["cluster"]["kind"]),
-    ]  # fmt: skip
+    ]
     console.print(_facts(rows))
     console.print("All checks passed.", style="green")
 
@@ -42,31 +45,54 @@ def _setup_rows(setup: Mapping[str, Any]) -> list[tuple[str, str]]:
     if setup["missing"]:
         return _expected_rows(setup)
     return [
-        ("model", f"{model['model_class']}, {model['parameters']:,} parameters, vocabulary {model['vocabulary']:,}, "
-                  f"length limit {model['length_limit'] or 'none'}, {model['dtype']}"),
+        (
+            "model",
+            f"{model['model_class']}, {model['parameters']:,} parameters, vocabulary {model['vocabulary']:,}, "
+            f"length limit {model['length_limit'] or 'none'}, {model['dtype']}",
+        ),
         ("chat template", f"{model['template']}; an answer ends with {model['end_of_turn']!r}"),
-        ("training data", f"{data['source']}: {data['format']}, {data['rows_kept']:,} of {data['rows_found']:,} rows kept "
-                          f"({data['rows_without_answer']} without an answer, {data['rows_too_long']} too long)"),
-        ("training rows", f"{train['rows']:,} rows, {train['tokens']:,} tokens ({train['answer_tokens']:,} of answers), "
-                          f"length mean {train['mean']:.0f}, median {train['median']:.0f}, longest {train['longest']}"),
-        *((f"part {p['name']}", f"{p['rows']:,} of {p['rows_usable']:,} usable rows of {p['source']}") for p in setup["parts"]),
-        *((f"phase {name}", f"{rows:,} training rows{_replay(setup['replay'].get(name))}") for name, rows in setup["phases"].items()),
+        (
+            "training data",
+            f"{data['source']}: {data['format']}, {data['rows_kept']:,} of {data['rows_found']:,} rows kept "
+            f"({data['rows_without_answer']} without an answer, {data['rows_too_long']} too long)",
+        ),
+        (
+            "training rows",
+            f"{train['rows']:,} rows, {train['tokens']:,} tokens ({train['answer_tokens']:,} of answers), "
+            f"length mean {train['mean']:.0f}, median {train['median']:.0f}, longest {train['longest']}",
+        ),
+        *(
+            (f"part {p['name']}", f"{p['rows']:,} of {p['rows_usable']:,} usable rows of {p['source']}")
+            for p in setup["parts"]
+        ),
+        *(
+            (f"phase {name}", f"{rows:,} training rows{_replay(setup['replay'].get(name))}")
+            for name, rows in setup["phases"].items()
+        ),
         ("duplicates", f"{setup['duplicates']} held-out rows also stand in the training rows"),
-        *((f"evaluation {e['name']}", f"{e['kind']} on {e['source']}: {e['rows']:,} rows, {e['tokens']:,} tokens")
-          for e in setup["evaluation"]),
-    ]  # fmt: skip
+        *(
+            (f"evaluation {e['name']}", f"{e['kind']} on {e['source']}: {e['rows']:,} rows, {e['tokens']:,} tokens")
+            for e in setup["evaluation"]
+        ),
+    ]
 
 
 def _expected_rows(setup: Mapping[str, Any]) -> list[tuple[str, str]]:
     model, train = setup["model"], setup["train"]
     return [
         ("not here", "; ".join(setup["missing"])),
-        ("model", f"{model['path']}: {model['model_class']}, {model['parameters']:,} parameters, vocabulary {model['vocabulary']:,}, "
-                  f"length limit {model['length_limit'] or 'none'}"),
+        (
+            "model",
+            f"{model['path']}: {model['model_class']}, {model['parameters']:,} parameters, vocabulary {model['vocabulary']:,}, "
+            f"length limit {model['length_limit'] or 'none'}",
+        ),
         ("expected data", f"{train['rows']:,} training rows of {train['mean']:g} tokens on average (data.expected)"),
-        *((f"phase {name}", f"{rows:,} training rows{_replay(setup['replay'].get(name))}") for name, rows in setup["phases"].items()),
+        *(
+            (f"phase {name}", f"{rows:,} training rows{_replay(setup['replay'].get(name))}")
+            for name, rows in setup["phases"].items()
+        ),
         *((f"evaluation {e['name']}", f"{e['kind']} on {e['source']}") for e in setup["evaluation"]),
-    ]  # fmt: skip
+    ]
 
 
 def _replay(part: float | None) -> str:
@@ -93,13 +119,19 @@ def print_plan(values: Mapping[str, Any], console: Console, *, gpus: bool = Fals
     console.print()
     known = "" if values["all_trials_known"] else " (the first ones; the searcher proposes the others while it runs)"
     rows = [
-        ("trials", f"{values['trials_planned']}{known}, each {values['samples_per_trial']:,} samples, milestones at "
-                   f"{', '.join(map(str, values['milestones']))}"),
+        (
+            "trials",
+            f"{values['trials_planned']}{known}, each {values['samples_per_trial']:,} samples, milestones at "
+            f"{', '.join(map(str, values['milestones']))}",
+        ),
         ("exhaustive", f"{values['samples_exhaustive']:,} samples{_slot_time(values)}; stopping saves part of it"),
         *_after_search(values),
-        *([("not here", "; ".join(values["missing"]) + "; the figures rest on data.expected")] if values["missing"] else
-          [("memory", f"{gibibytes(values['available_memory_gib'])} free for {values['slots']} trials at once")]),
-    ]  # fmt: skip
+        *(
+            [("not here", "; ".join(values["missing"]) + "; the figures rest on data.expected")]
+            if values["missing"]
+            else [("memory", f"{gibibytes(values['available_memory_gib'])} free for {values['slots']} trials at once")]
+        ),
+    ]
     console.print(_facts(rows))
     if values["missing"] or gpus:
         console.print()
@@ -137,9 +169,14 @@ def _gpu_table(values: Mapping[str, Any]) -> Table:
     table.add_column("from")
     for cost in values["gpu_costs"]:
         table.add_row(
-            cost["gpu"], gibibytes(cost["memory_gib"]), gibibytes(cost["needed_gib"]), "yes" if cost["fits"] else "no",
-            _hours(cost["gpu_hours"]), share(cost["utilisation"], 1), cost["evidence"],
-        )  # fmt: skip
+            cost["gpu"],
+            gibibytes(cost["memory_gib"]),
+            gibibytes(cost["needed_gib"]),
+            "yes" if cost["fits"] else "no",
+            _hours(cost["gpu_hours"]),
+            share(cost["utilisation"], 1),
+            cost["evidence"],
+        )
     return table
 
 
@@ -151,11 +188,15 @@ def _estimate_cells(trial: Mapping[str, Any]) -> tuple[str, ...]:
     estimate, memory = trial["estimate"], trial["estimate"]["memory"]
     about = "" if estimate["exact_parameters"] else "<= "
     return (
-        f"{trial['tokens']:,}", about + _count(estimate["trainable_parameters"]), gibibytes(memory["weights"]),
-        gibibytes(memory["gradients"]), gibibytes(memory["optimizer"]),
-        gibibytes(memory["activations"] + memory["logits"]), gibibytes(sum(memory.values())),
+        f"{trial['tokens']:,}",
+        about + _count(estimate["trainable_parameters"]),
+        gibibytes(memory["weights"]),
+        gibibytes(memory["gradients"]),
+        gibibytes(memory["optimizer"]),
+        gibibytes(memory["activations"] + memory["logits"]),
+        gibibytes(sum(memory.values())),
         "-" if estimate["seconds"] is None else duration(estimate["seconds"]),
-    )  # fmt: skip
+    )
 
 
 def _slot_time(values: Mapping[str, Any]) -> str:

@@ -13,9 +13,14 @@ from orchestrator.reporting.text.numbers import duration, number
 
 Row = Mapping[str, Any]
 STYLE = {
-    "identical": "green", "within rounding": "green", "within error": "yellow", "different": "bold red",
-    "unknown": "dim", "same": "green", "differs": "yellow",
-}  # fmt: skip
+    "identical": "green",
+    "within rounding": "green",
+    "within error": "yellow",
+    "different": "bold red",
+    "unknown": "dim",
+    "same": "green",
+    "differs": "yellow",
+}
 _SENTENCES = {
     "identical": "The result is the same, bit for bit.",
     "within rounding": "The result is the same within rounding.",
@@ -75,9 +80,13 @@ def _scores(scores: Sequence[Row]) -> Table:
     table.add_column("verdict", no_wrap=True)
     for row in scores:
         table.add_row(
-            Text(row["metric"]), f"{row['samples_seen']:,}", number(row["before"], 8), number(row["now"], 8),
-            number(row["standard_error"], 2), Text(row["verdict"], style=STYLE[row["verdict"]]),
-        )  # fmt: skip
+            Text(row["metric"]),
+            f"{row['samples_seen']:,}",
+            number(row["before"], 8),
+            number(row["now"], 8),
+            number(row["standard_error"], 2),
+            Text(row["verdict"], style=STYLE[row["verdict"]]),
+        )
     return table
 
 

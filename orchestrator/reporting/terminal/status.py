@@ -33,10 +33,14 @@ def print_sweeps(sweeps: Sequence[SweepStatus], place: str, console: Console, no
     table.add_column("last sign", justify="right", no_wrap=True)
     for sweep in sweeps:
         table.add_row(
-            Text(sweep.name), _status(sweep.status), Text(sweep.problem) if sweep.problem else _counts(sweep),
-            share(sweep.samples_trained, sweep.samples_exhaustive), _best(sweep), ago(sweep.began, now),
+            Text(sweep.name),
+            _status(sweep.status),
+            Text(sweep.problem) if sweep.problem else _counts(sweep),
+            share(sweep.samples_trained, sweep.samples_exhaustive),
+            _best(sweep),
+            ago(sweep.began, now),
             ago(sweep.updated, now),
-        )  # fmt: skip
+        )
     console.print(table)
 
 

@@ -40,9 +40,12 @@ def trials_table(result: SweepResult) -> Table:
     table.add_column("why", overflow="fold", ratio=1)
     for trial in result.trials:
         table.add_row(
-            trial.name, Text(outcome_text(trial), style=OUTCOME_STYLE[trial.outcome]), f"{trial.samples_seen:,}",
-            number(trial.objective), Text(trial.reason),
-        )  # fmt: skip
+            trial.name,
+            Text(outcome_text(trial), style=OUTCOME_STYLE[trial.outcome]),
+            f"{trial.samples_seen:,}",
+            number(trial.objective),
+            Text(trial.reason),
+        )
     return table
 
 

@@ -31,10 +31,14 @@ def certainty_metrics(result: SweepResult) -> dict[str, float]:
     if result.audit is not None:
         audit = result.audit
         values |= {
-            "audit/stopped": audit.stopped, "audit/drawn": audit.drawn, "audit/ended": audit.ended,
-            "audit/samples": audit.samples, "audit/regret": audit.regret,
-            "audit/regret_low": audit.regret_low, "audit/regret_high": audit.regret_high,
-        }  # fmt: skip
+            "audit/stopped": audit.stopped,
+            "audit/drawn": audit.drawn,
+            "audit/ended": audit.ended,
+            "audit/samples": audit.samples,
+            "audit/regret": audit.regret,
+            "audit/regret_low": audit.regret_low,
+            "audit/regret_high": audit.regret_high,
+        }
         for name, share in (("false_stops", audit.beat_best), ("best_tenth", audit.best_tenth)):
             if share is not None:
                 values |= {
@@ -45,10 +49,12 @@ def certainty_metrics(result: SweepResult) -> dict[str, float]:
     if result.verdict is not None:
         verdict = result.verdict
         values |= {
-            "winner/decided": float(verdict.verdict == "decided"), "winner/rounds": verdict.rounds,
-            "winner/repeats": verdict.repeats, "winner/samples": verdict.samples,
+            "winner/decided": float(verdict.verdict == "decided"),
+            "winner/rounds": verdict.rounds,
+            "winner/repeats": verdict.repeats,
+            "winner/samples": verdict.samples,
             "winner/tied": sum(recipe.place == "tied" for recipe in verdict.recipes),
-        }  # fmt: skip
+        }
         for recipe in verdict.recipes[:1]:
             values |= {
                 "winner/mean": recipe.mean,
@@ -158,7 +164,7 @@ def audit_sentence(figures: AuditFigures, against: str, stopped: int, label: str
         f"{_of(beat)} audited of {stopped} stopped trials {'ends' if beat.count == 1 else 'end'} better than {against}, the "
         f"best trial that was not audited (false stops {_interval(beat)}); {_of(tenth)} {'ends' if tenth.count == 1 else 'end'} "
         f"in the best tenth (best {figures.places}; {_interval(tenth)}). "
-    )  # fmt: skip
+    )
     text += _regret(figures, label)
     return text + _judgement(figures)
 

@@ -72,9 +72,14 @@ class EngineScheduler:
         if self._with_dynamics:
             dynamics = self.engine.dynamics_of(trial_id, arrival.signals, samples_seen)
         return self.engine.observe(
-            trial_id, arrival.level_index, samples_seen, arrival.scores, dynamics, _state(arrival),
+            trial_id,
+            arrival.level_index,
+            samples_seen,
+            arrival.scores,
+            dynamics,
+            _state(arrival),
             self._halts.get(trial_id),
-        ).action  # fmt: skip
+        ).action
 
     def settle(self, idle_workers: int, waiting: int) -> Verdicts:
         """Return the engine's verdicts on paused trials."""

@@ -150,8 +150,10 @@ class _Run:
             scheduler=self._scheduler.name,
             samples_trained={trial: self._last[trial].samples_seen if trial in self._last else 0 for trial in ids},
             outcomes={trial: self._outcomes.get(trial, Outcome.STOPPED) for trial in ids},
-            decisions=tuple(self._decisions), makespan_seconds=self._now, chosen=self._scheduler.winner() or self._best(),
-        )  # fmt: skip
+            decisions=tuple(self._decisions),
+            makespan_seconds=self._now,
+            chosen=self._scheduler.winner() or self._best(),
+        )
 
     # -- workers ---------------------------------------------------------------------------------
 
@@ -211,9 +213,17 @@ class _Run:
         last = self._last.get(trial_id)
         signals = LazySignals(self._courses.trials[trial_id], last.samples_seen if last else -1, station.samples_seen)
         return self._scheduler.arrive(
-            Arrival(trial_id, station.level_index, station.samples_seen, station.scores, signals, station.seconds,
-                    station.completed, station.diverged)
-        )  # fmt: skip
+            Arrival(
+                trial_id,
+                station.level_index,
+                station.samples_seen,
+                station.scores,
+                signals,
+                station.seconds,
+                station.completed,
+                station.diverged,
+            )
+        )
 
     def _settle(self) -> bool:
         """Carry out verdicts on trials that pause or have not started; returns whether there were any."""

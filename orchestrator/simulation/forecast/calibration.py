@@ -162,9 +162,17 @@ def _score_sweep(sweep: RecordedSweep, metric: str, model: ForecastModel) -> Ite
         said = credible_set(mean, np.full(len(mean), deviation), 0.5).wins
         came = np.zeros(len(said))
         came[int(np.argmin(lesson.targets))] = 1.0
-        yield _Scored(sweep.name, index, lesson.panel.share,
-                      {**_panel_scores(lesson, own_scores(sweep, lesson), mean, deviation, said),
-                       **_value_scores(lesson, model, mean, deviation)}, said, came)  # fmt: skip
+        yield _Scored(
+            sweep.name,
+            index,
+            lesson.panel.share,
+            {
+                **_panel_scores(lesson, own_scores(sweep, lesson), mean, deviation, said),
+                **_value_scores(lesson, model, mean, deviation),
+            },
+            said,
+            came,
+        )
 
 
 def _panel_scores(lesson: Lesson, own: Array, mean: Array, deviation: float, said: Array) -> dict[str, float]:
@@ -173,7 +181,9 @@ def _panel_scores(lesson: Lesson, own: Array, mean: Array, deviation: float, sai
     own_rank, rank = rank_correlation(own, lesson.targets), rank_correlation(mean, lesson.targets)
     best = float(said[int(np.argmin(lesson.targets))])
     return {
-        "own_rank": own_rank, "forecast_rank": rank, "gain": rank - own_rank,
+        "own_rank": own_rank,
+        "forecast_rank": rank,
+        "gain": rank - own_rank,
         "crps": deviation * float(np.mean(crps_of_standard_normal(error))),
         "pinball": deviation * float(np.mean(sum(_pinball(error, level) for level in PINBALL))),
         "inside_50": float(np.mean(np.abs(error) <= norm.ppf(0.75))),
@@ -181,7 +191,7 @@ def _panel_scores(lesson: Lesson, own: Array, mean: Array, deviation: float, sai
         # The draws behind the probability are 1,024: what never came in them is not impossible.
         "log_score": -math.log(max(best, 0.5 / 1024)),
         "even_log_score": math.log(len(own)),
-    }  # fmt: skip
+    }
 
 
 def _value_scores(lesson: Lesson, model: ForecastModel, mean: Array, deviation: float) -> dict[str, float]:

@@ -104,9 +104,13 @@ def observation_at(
     window = min(later - earlier for earlier, later in zip((0, *levels), levels, strict=False))
     facts = trial.facts
     return Observation(
-        facts.trial_id, facts.method, facts.learning_rate, facts.effective_batch_size,
-        tuple(sign * score for score in scores), extract(trial.signals_between(0, seen), seen, window).as_dict(),
-    )  # fmt: skip
+        facts.trial_id,
+        facts.method,
+        facts.learning_rate,
+        facts.effective_batch_size,
+        tuple(sign * score for score in scores),
+        extract(trial.signals_between(0, seen), seen, window).as_dict(),
+    )
 
 
 def mode_of(metric: str) -> Literal["min", "max"]:
@@ -185,8 +189,13 @@ def lessons_for(epochs: float, taught: Sequence[Lesson]) -> Sequence[Lesson]:
 def _fit(taught: Sequence[Lesson]) -> ForecastModel:
     sweeps = sorted({lesson.sweep for lesson in taught})
     if len(sweeps) < LEAST_SWEEPS:
-        raise DataError("fit-forecast", "sweeps", len(sweeps), "a forecast is fitted on at least two recorded sweeps",
-                        "name more files")  # fmt: skip
+        raise DataError(
+            "fit-forecast",
+            "sweeps",
+            len(sweeps),
+            "a forecast is fitted on at least two recorded sweeps",
+            "name more files",
+        )
     stages = np.array([stage(lesson.panel.share) for lesson in taught])
     shift = _line(stages, np.array([lesson.shift for lesson in taught]))
     growth = _line(stages, np.array([lesson.growth for lesson in taught]))

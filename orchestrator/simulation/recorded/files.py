@@ -43,9 +43,12 @@ def read_recorded(paths: Sequence[Path]) -> list[RecordedSweep]:
             trials = sweeps.setdefault(name, {})
             if trial.trial in trials:
                 raise DataError(
-                    where, "trial", trial.trial, f"sweep {name} has this trial already, at {trials[trial.trial][0]}",
+                    where,
+                    "trial",
+                    trial.trial,
+                    f"sweep {name} has this trial already, at {trials[trial.trial][0]}",
                     "give every trial an id of its own, and every sweep a name of its own",
-                )  # fmt: skip
+                )
             trials[trial.trial] = (where, trial)
     if not sweeps:
         raise DataError("recorded sweeps", rule="no file was given", mend="name at least one recorded file")
@@ -68,8 +71,11 @@ def write_recorded(sweep: RecordedSweep, path: Path) -> None:
                 stream.write(f"{format_trial(sweep.name, trial)}\n".encode())
         draft.replace(path)
     except OSError as error:
-        raise StorageError(str(path), rule=f"cannot be written: {error.strerror or error}",
-                           mend="choose a place that exists and has room") from error  # fmt: skip
+        raise StorageError(
+            str(path),
+            rule=f"cannot be written: {error.strerror or error}",
+            mend="choose a place that exists and has room",
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             draft.unlink()
@@ -78,8 +84,13 @@ def write_recorded(sweep: RecordedSweep, path: Path) -> None:
 def _sweep(name: str, placed: list[_Placed]) -> RecordedSweep:
     where, first = placed[0]
     if len(placed) < MIN_TRIALS:
-        raise DataError(where, "trial", first.trial, f"sweep {name} has this one trial only, of {MIN_TRIALS} at least",
-                        "record more trials, or check the field sweep of each line")  # fmt: skip
+        raise DataError(
+            where,
+            "trial",
+            first.trial,
+            f"sweep {name} has this one trial only, of {MIN_TRIALS} at least",
+            "record more trials, or check the field sweep of each line",
+        )
     _check_same_metrics(name, [(place, trial) for place, trial in placed if trial.evals])
     return RecordedSweep(name, tuple(trial for _, trial in placed))
 
@@ -89,11 +100,13 @@ def _check_same_metrics(name: str, placed: list[_Placed]) -> None:
         there, other = set(placed[0][1].evals[0][1]), set(trial.evals[0][1])
         if there != other:
             raise DataError(
-                where, "evals", ", ".join(sorted(other)),
+                where,
+                "evals",
+                ", ".join(sorted(other)),
                 f"mixed objectives: all trials of sweep {name} must have the same metrics at their evaluations, "
                 f"and {placed[0][0]} has {', '.join(sorted(there))}",
                 "measure the same metrics in every trial, or give trials with others another sweep name",
-            )  # fmt: skip
+            )
 
 
 def _compressed(raw: IO[bytes], path: Path) -> IO[bytes]:
@@ -115,8 +128,11 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
                     found = True
                     yield f"{path}:{number}", _json(line, f"{path}:{number}", path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}:{number + 1}", rule=f"cannot be decompressed: {error}",
-                        mend="the file is damaged or no gzip file; write it anew, or name it without .gz") from error  # fmt: skip
+        raise DataError(
+            f"{path}:{number + 1}",
+            rule=f"cannot be decompressed: {error}",
+            mend="the file is damaged or no gzip file; write it anew, or name it without .gz",
+        ) from error
     except FileNotFoundError as error:
         raise DataError(str(path), rule="there is no such file", mend="check the path") from error
     except OSError as error:
@@ -133,8 +149,12 @@ def _json(line: bytes, where: str, path: Path) -> Any:
         mend = "it is compressed: let its name end in .gz" if zipped else "convert the file to UTF-8"
         raise DataError(where, rule="must be UTF-8 text", mend=mend) from error
     except json.JSONDecodeError as error:
-        raise DataError(where, rule=f"is not valid JSON: {error.msg} (column {error.colno})",
-                        mend="each line must be one whole JSON object") from error  # fmt: skip
+        raise DataError(
+            where,
+            rule=f"is not valid JSON: {error.msg} (column {error.colno})",
+            mend="each line must be one whole JSON object",
+        ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
-        raise DataError(where, rule=f"is not usable JSON: {error}",
-                        mend="each line must be one JSON object of a trial") from error  # fmt: skip
+        raise DataError(
+            where, rule=f"is not usable JSON: {error}", mend="each line must be one JSON object of a trial"
+        ) from error

@@ -43,8 +43,13 @@ def parse_trial(values: Any, where: str) -> tuple[str, RecordedTrial]:
         raise DataError(where, "status", status, f"must be one of {', '.join(STATUSES)}", mend)
     final = _scores(fields["final"], where, "final")
     if status == "completed" and not final:
-        raise DataError(where, "final", final, "a completed trial needs at least one metric in its final scores",
-                        "add the scores at the end of training, or say that the trial diverged")  # fmt: skip
+        raise DataError(
+            where,
+            "final",
+            final,
+            "a completed trial needs at least one metric in its final scores",
+            "add the scores at the end of training, or say that the trial diverged",
+        )
     trial = RecordedTrial(
         trial=_text(fields["trial"], where, "trial"),
         config=_config(fields["config"], where),
@@ -70,15 +75,25 @@ def format_trial(sweep: str, trial: RecordedTrial) -> str:
     try:
         config = json.dumps(dict(trial.config), allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
-        raise DataError(f"sweep {sweep}, trial {trial.trial}", "config", rule=f"cannot be written as JSON: {error}",
-                        mend="keep texts, finite numbers, lists and mappings of them in it") from error  # fmt: skip
+        raise DataError(
+            f"sweep {sweep}, trial {trial.trial}",
+            "config",
+            rule=f"cannot be written as JSON: {error}",
+            mend="keep texts, finite numbers, lists and mappings of them in it",
+        ) from error
     evals = ",".join(f"[{samples},{_scores_text(scores)}]" for samples, scores in trial.evals)
     parts = {
-        "sweep": json.dumps(sweep), "trial": json.dumps(trial.trial), "config": config, "cohort": json.dumps(trial.cohort),
-        "signals": f"[{','.join(map(_signal_text, trial.signals.tolist()))}]", "evals": f"[{evals}]",
-        "final": _scores_text(trial.final), "samples": str(int(trial.samples)), "seconds": number_text(trial.seconds),
+        "sweep": json.dumps(sweep),
+        "trial": json.dumps(trial.trial),
+        "config": config,
+        "cohort": json.dumps(trial.cohort),
+        "signals": f"[{','.join(map(_signal_text, trial.signals.tolist()))}]",
+        "evals": f"[{evals}]",
+        "final": _scores_text(trial.final),
+        "samples": str(int(trial.samples)),
+        "seconds": number_text(trial.seconds),
         "status": json.dumps(trial.status),
-    }  # fmt: skip
+    }
     return "{" + ",".join(f'"{key}":{text}' for key, text in parts.items()) + "}"
 
 
@@ -105,16 +120,21 @@ def _scores_text(scores: Mapping[str, float]) -> str:
 
 def _fields(values: Any, where: str) -> dict[str, Any]:
     if not isinstance(values, dict):
-        raise DataError(where, value=_shown(values), rule="each line must be a JSON object, one trial",
-                        mend="write one object with named fields a line")  # fmt: skip
+        raise DataError(
+            where,
+            value=_shown(values),
+            rule="each line must be a JSON object, one trial",
+            mend="write one object with named fields a line",
+        )
     missing = [name for name in FIELDS if name not in values]
     unknown = [name for name in values if name not in FIELDS]
     if unknown:
         mend = nearest(unknown[0], missing or FIELDS) or "put what else is known of a trial into config"
         raise DataError(where, unknown[0], _shown(values[unknown[0]]), "this field is not known here", mend)
     if missing:
-        raise DataError(where, missing[0], rule="this field is missing",
-                        mend=f"every trial has the fields {', '.join(FIELDS)}")  # fmt: skip
+        raise DataError(
+            where, missing[0], rule="this field is missing", mend=f"every trial has the fields {', '.join(FIELDS)}"
+        )
     return values
 
 
@@ -125,8 +145,12 @@ def _config(value: Any, where: str) -> dict[str, Any]:
         if name not in value:
             # A misspelt field stands beside the known ones, since the config may hold any others.
             mend = nearest(name, value.keys() - set(CONFIG_FIELDS)).replace("did you mean", "did you write it as")
-            raise DataError(where, f"config.{name}", rule="this field is missing",
-                            mend=mend or f"a config has at least {', '.join(CONFIG_FIELDS)}")  # fmt: skip
+            raise DataError(
+                where,
+                f"config.{name}",
+                rule="this field is missing",
+                mend=mend or f"a config has at least {', '.join(CONFIG_FIELDS)}",
+            )
     _text(value["method"], where, "config.method")
     _count(value["effective_batch_size"], where, "config.effective_batch_size", 1)
     _count(value["seed"], where, "config.seed", None)
@@ -135,8 +159,13 @@ def _config(value: Any, where: str) -> dict[str, Any]:
         raise _wrong(where, "config.learning_rate", rate, "a finite number above 0", "give the peak learning rate")
     epochs = value.get("epochs", 1.0)
     if not _is_number(epochs) or not 0 < epochs <= sys.float_info.max:
-        raise _wrong(where, "config.epochs", epochs, "a finite number above 0",
-                     "give the budget in samples over the training rows, or leave it out")  # fmt: skip
+        raise _wrong(
+            where,
+            "config.epochs",
+            epochs,
+            "a finite number above 0",
+            "give the budget in samples over the training rows, or leave it out",
+        )
     return value
 
 
@@ -173,8 +202,13 @@ def _are_rows(rows: list[Any]) -> bool:
 def _wrong_row(row: Any, where: str, field: str) -> DataError:
     layout = f"[{', '.join(SIGNAL_COLUMNS)}]"
     if not isinstance(row, list) or len(row) != len(SIGNAL_COLUMNS):
-        return DataError(where, field, _shown(row), f"a row of signals is a list of {len(SIGNAL_COLUMNS)} numbers",
-                         f"write {layout}, with null for what was not measured")  # fmt: skip
+        return DataError(
+            where,
+            field,
+            _shown(row),
+            f"a row of signals is a list of {len(SIGNAL_COLUMNS)} numbers",
+            f"write {layout}, with null for what was not measured",
+        )
     name, value = next(pair for pair in zip(SIGNAL_COLUMNS, row, strict=True) if not _may_be_signal(pair[1]))
     return _wrong(where, f"{field}.{name}", value, "a number or null", f"write {layout}")
 
@@ -190,8 +224,13 @@ def _evals(rows: Any, where: str) -> Evals:
     for index, row in enumerate(rows):
         field = f"evals.{index}"
         if not isinstance(row, list) or len(row) != 2:
-            raise DataError(where, field, _shown(row), "an evaluation is a list of two: samples seen and its scores",
-                            "write [samples_seen, {metric: value}]")  # fmt: skip
+            raise DataError(
+                where,
+                field,
+                _shown(row),
+                "an evaluation is a list of two: samples seen and its scores",
+                "write [samples_seen, {metric: value}]",
+            )
         samples, scores = _count(row[0], where, f"{field}.samples_seen", 0), _scores(row[1], where, f"{field}.scores")
         if found and samples <= found[-1][0]:
             raise _not_rising(where, f"{field}.samples_seen", samples, found[-1][0])
@@ -204,8 +243,12 @@ def _with_common_metrics(evals: list[tuple[int, dict[str, float]]], where: str) 
         return ()
     common = set(evals[0][1]).intersection(*(scores for _, scores in evals))
     if not common:
-        raise DataError(where, "evals", rule="no metric is measured in every evaluation of this trial",
-                        mend="measure the objective at each of them")  # fmt: skip
+        raise DataError(
+            where,
+            "evals",
+            rule="no metric is measured in every evaluation of this trial",
+            mend="measure the objective at each of them",
+        )
     return tuple((samples, {name: scores[name] for name in scores if name in common}) for samples, scores in evals)
 
 
@@ -244,8 +287,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _not_rising(where: str, field: str, value: Any, before: Any) -> DataError:
-    return DataError(where, field, value, f"samples seen must rise from row to row, and the row before has {before}",
-                     "sort the rows and keep one for each optimizer step")  # fmt: skip
+    return DataError(
+        where,
+        field,
+        value,
+        f"samples seen must rise from row to row, and the row before has {before}",
+        "sort the rows and keep one for each optimizer step",
+    )
 
 
 def _wrong(where: str, field: str, value: Any, kind: str, mend: str) -> DataError:

@@ -51,10 +51,14 @@ class RecordedTrial:
         """What the stopping engine is told of the trial."""
         config = self.config
         return TrialFacts(
-            trial_id=self.trial, cohort=self.cohort, method=str(config["method"]),
-            learning_rate=float(config["learning_rate"]), effective_batch_size=int(config["effective_batch_size"]),
-            seed=int(config.get("seed", 0)), name=str(config.get("name", self.trial)),
-        )  # fmt: skip
+            trial_id=self.trial,
+            cohort=self.cohort,
+            method=str(config["method"]),
+            learning_rate=float(config["learning_rate"]),
+            effective_batch_size=int(config["effective_batch_size"]),
+            seed=int(config.get("seed", 0)),
+            name=str(config.get("name", self.trial)),
+        )
 
     @cached_property
     def samples_trained(self) -> int:
@@ -82,10 +86,17 @@ class RecordedTrial:
         samples, loss, grad_norm, learning_rate, corrected = map(float, self.signals[index])
         share = samples / max(1, self.samples)
         return TrainingSignal(
-            step=index + 1, samples_seen=int(samples), tokens_seen=0, loss=loss, total_loss=loss, grad_norm=grad_norm,
-            learning_rate=learning_rate, tokens_per_second=0.0, elapsed_seconds=share * self.seconds,
+            step=index + 1,
+            samples_seen=int(samples),
+            tokens_seen=0,
+            loss=loss,
+            total_loss=loss,
+            grad_norm=grad_norm,
+            learning_rate=learning_rate,
+            tokens_per_second=0.0,
+            elapsed_seconds=share * self.seconds,
             noise_corrected_grad_norm=None if np.isnan(corrected) else corrected,
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)

@@ -144,9 +144,14 @@ def _asha(reduction_factor: int, grace: int, brackets: int, problem: Problem) ->
     first = BELOW * first_rung(levels, grace_level(levels, grace), reduction_factor)
     rungs = rung_count(levels, first, reduction_factor)
     scheduler = AsyncHyperBandScheduler(
-        time_attr=TIME, metric=METRIC, mode=problem.objective.mode, max_t=levels[-1], grace_period=first,
-        reduction_factor=reduction_factor, brackets=min(brackets, rungs),
-    )  # fmt: skip
+        time_attr=TIME,
+        metric=METRIC,
+        mode=problem.objective.mode,
+        max_t=levels[-1],
+        grace_period=first,
+        reduction_factor=reduction_factor,
+        brackets=min(brackets, rungs),
+    )
     return scheduler, 1.0
 
 

@@ -120,9 +120,10 @@ def syne_rules() -> Mapping[str, Callable[[], Scheduler]]:
     """
     if importlib.util.find_spec("syne_tune") is None:
         raise MissingPackageError(
-            "syne-tune", rule="the rules syne-* need this package, which is not installed",
+            "syne-tune",
+            rule="the rules syne-* need this package, which is not installed",
             mend="install it with: pip install 'sft-orchestrator[rivals]'",
-        )  # fmt: skip
+        )
     rules: dict[str, Build] = {}
     for factor in REDUCTION_FACTORS:
         rules[f"syne-asha-rf{factor}"] = partial(_asha, factor, 0, 1)
@@ -141,9 +142,16 @@ def _asha(reduction_factor: int, grace: int, brackets: int, problem: Problem) ->
     first = BELOW * first_rung(levels, grace_level(levels, grace), reduction_factor)
     rungs = rung_count(levels, first, reduction_factor)
     return AsynchronousSuccessiveHalving(
-        _space(), METRIC, do_minimize=problem.objective.mode == "min", time_attr=TIME, max_t=levels[-1],
-        grace_period=first, reduction_factor=reduction_factor, brackets=min(brackets, rungs), random_seed=problem.seed,
-    )  # fmt: skip
+        _space(),
+        METRIC,
+        do_minimize=problem.objective.mode == "min",
+        time_attr=TIME,
+        max_t=levels[-1],
+        grace_period=first,
+        reduction_factor=reduction_factor,
+        brackets=min(brackets, rungs),
+        random_seed=problem.seed,
+    )
 
 
 def _median(grace: int, problem: Problem) -> Any:

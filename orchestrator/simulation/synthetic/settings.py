@@ -91,9 +91,17 @@ class SyntheticSettings:
 
     def __post_init__(self) -> None:
         positive = (
-            "learning_rate_factor", "repeats", "samples", "signals", "seconds_per_sample", "start_loss", "decay", "speed",
-            "divergence_factor", "gradient_scale",
-        )  # fmt: skip
+            "learning_rate_factor",
+            "repeats",
+            "samples",
+            "signals",
+            "seconds_per_sample",
+            "start_loss",
+            "decay",
+            "speed",
+            "divergence_factor",
+            "gradient_scale",
+        )
         for name in positive:
             _require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         for name in ("repeat_noise", "evaluation_noise", "step_noise", "gradient_noise", "general_noise", "spread"):
@@ -102,8 +110,12 @@ class SyntheticSettings:
             bool(self.methods) and min(self.methods.values()) > 0, "methods", "learning rates above 0", self.methods
         )
         sizes = self.effective_batch_sizes
-        _require(bool(sizes) and 0 < min(sizes) <= max(sizes) <= self.samples, "effective_batch_sizes",
-                 "from 1 to the budget", sizes)  # fmt: skip
+        _require(
+            bool(sizes) and 0 < min(sizes) <= max(sizes) <= self.samples,
+            "effective_batch_sizes",
+            "from 1 to the budget",
+            sizes,
+        )
         rising = sorted(set(self.levels)) == list(self.levels) and self.levels[:1] > (0.0,)
         _require(rising and self.levels[-1] == 1.0, "levels", "rising shares above 0 that end at 1", self.levels)
         _require(self.signals >= len(self.levels), "signals", "at least as many as there are levels", self.signals)

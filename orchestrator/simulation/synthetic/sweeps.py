@@ -83,8 +83,12 @@ def recorded_steps(batch: int, settings: SyntheticSettings) -> tuple[NDArray[np.
 
 
 def _group(
-    places: NDArray[np.int64], group: Configurations, batch: int, settings: SyntheticSettings, random: np.random.Generator
-) -> _Group:  # fmt: skip
+    places: NDArray[np.int64],
+    group: Configurations,
+    batch: int,
+    settings: SyntheticSettings,
+    random: np.random.Generator,
+) -> _Group:
     steps, evaluated = recorded_steps(batch, settings)
     offsets = random.standard_normal((2, len(places), 1))  # of the two metrics, at the end of training
     signals = _signals(group, steps, offsets[0], settings, random)
@@ -112,8 +116,12 @@ def _general(group: Configurations, shares: Floats, offsets: Floats, settings: S
 
 
 def _signals(
-    group: Configurations, steps: NDArray[np.int64], offsets: Floats, settings: SyntheticSettings, random: np.random.Generator
-) -> Floats:  # fmt: skip
+    group: Configurations,
+    steps: NDArray[np.int64],
+    offsets: Floats,
+    settings: SyntheticSettings,
+    random: np.random.Generator,
+) -> Floats:
     shares = steps / settings.samples
     batch = int(group.batch[0])
     signals = np.empty((len(group.batch), len(steps), len(SIGNAL_COLUMNS)))

@@ -118,8 +118,13 @@ LORA_ENTRIES: dict[str, MethodEntry] = {
 }
 
 ENTRIES: dict[str, MethodEntry] = {
-    **WEIGHT_ENTRIES, **LORA_ENTRIES, **LOW_RANK_ENTRIES, **SPARSE_ENTRIES, **SCALING_ENTRIES, **PROMPT_ENTRIES
-}  # fmt: skip
+    **WEIGHT_ENTRIES,
+    **LORA_ENTRIES,
+    **LOW_RANK_ENTRIES,
+    **SPARSE_ENTRIES,
+    **SCALING_ENTRIES,
+    **PROMPT_ENTRIES,
+}
 
 EXCLUDED: dict[str, str] = {
     "xlora": "it gates lora adapters that were trained before, so it is no way to train from a base model",

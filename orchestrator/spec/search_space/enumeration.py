@@ -26,10 +26,12 @@ def grid_configs(space: SearchSpace, samples: int, where: str = "sweep file") ->
             values = domain.grid()
             if values is None:
                 raise SpecError(
-                    where, f"search_space.{name.removeprefix('option.')}", domain.to_yaml(),
+                    where,
+                    f"search_space.{name.removeprefix('option.')}",
+                    domain.to_yaml(),
                     f"the grid searcher needs finite domains, and this range of method '{method}' is continuous",
                     "add points, e.g. {log_uniform: [1e-5, 1e-3], points: 5}, or use searcher: sobol",
-                )  # fmt: skip
+                )
             names.append(name)
             columns.append(values)
         for values in itertools.product(*columns):

@@ -100,8 +100,13 @@ class OwnSearchSpace(SearchSpace):
             if domain is not None and domain != Fixed("auto"):
                 return domain
         if method not in METHODS:
-            raise SpecError("", "learning_rate", None, f"method '{method}' has no default range of learning rates",
-                            "give a value, a list or a range")  # fmt: skip
+            raise SpecError(
+                "",
+                "learning_rate",
+                None,
+                f"method '{method}' has no default range of learning rates",
+                "give a value, a list or a range",
+            )
         low, high = default_learning_rate_range(method)
         return Uniform(low, high, log=True, points=5)
 
@@ -144,8 +149,13 @@ def _check_params(params: Mapping[str, Domain], prefix: str = "") -> None:
     for name, domain in params.items():
         _check_name(name, "hyperparameter")
         if name in _TAKEN:
-            raise SpecError("", f"{prefix}{name}", None, "this name is a field of search_space and means that",
-                            f"give {name} directly under search_space, or choose another name")  # fmt: skip
+            raise SpecError(
+                "",
+                f"{prefix}{name}",
+                None,
+                "this name is a field of search_space and means that",
+                f"give {name} directly under search_space, or choose another name",
+            )
         if isinstance(domain, (Fixed, Choice)):
             _check_values(f"{prefix}{name}", domain)
 
@@ -155,8 +165,13 @@ def _check_values(name: str, domain: Fixed | Choice) -> None:
         try:
             canonical_json(value)
         except (TypeError, ValueError):
-            raise SpecError("", name, str(value), "must be a number, text, true, false, null, or a list or mapping of these",
-                            "put quotes round dates and other special words") from None  # fmt: skip
+            raise SpecError(
+                "",
+                name,
+                str(value),
+                "must be a number, text, true, false, null, or a list or mapping of these",
+                "put quotes round dates and other special words",
+            ) from None
 
 
 def _check_texts(name: str, domain: Domain) -> Domain:

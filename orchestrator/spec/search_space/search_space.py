@@ -186,9 +186,12 @@ class SearchSpace(BaseModel):
             for value in _members(self.learning_rate_of(name)):
                 if not low / LEARNING_RATE_SLACK <= value <= high * LEARNING_RATE_SLACK:
                     raise SpecError(
-                        "", field, value, f"this is no learning rate for method '{name}', known to use {low:g} to {high:g}",
+                        "",
+                        field,
+                        value,
+                        f"this is no learning rate for method '{name}', known to use {low:g} to {high:g}",
                         "correct it, or set search_space.any_learning_rate: true",
-                    )  # fmt: skip
+                    )
         return self
 
     def learning_rate_of(self, method: str) -> Domain:

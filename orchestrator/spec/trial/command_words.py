@@ -16,9 +16,13 @@ from orchestrator.spec.trial.batch_plan import BatchPlan
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
 _GROUPS = frozenset({"method_options", "schedule_options"})
-FIXED_NAMES = ("trial_id", "steps", "warmup_steps", "checkpoint_dir", *(
-    field.name for field in fields(TrialConfig) if field.name not in _GROUPS
-))  # fmt: skip
+FIXED_NAMES = (
+    "trial_id",
+    "steps",
+    "warmup_steps",
+    "checkpoint_dir",
+    *(field.name for field in fields(TrialConfig) if field.name not in _GROUPS),
+)
 """Names that every trial has a value for, besides its free hyperparameters."""
 
 

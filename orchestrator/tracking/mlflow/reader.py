@@ -89,8 +89,12 @@ class RunReader:
             if run.sweep == name or run.run_id == name:
                 return run
         shown = ", ".join(known[:8]) or "none"
-        raise TrackingError("SWEEP", value=name, rule=f"there is no such sweep; the store {self.uri} has {shown}",
-                            mend=nearest(name, known))  # fmt: skip
+        raise TrackingError(
+            "SWEEP",
+            value=name,
+            rule=f"there is no such sweep; the store {self.uri} has {shown}",
+            mend=nearest(name, known),
+        )
 
     def trials(self, sweep: TrackedRun) -> list[TrackedRun]:
         """Return the runs of a sweep's trials, in the order in which they began."""
@@ -127,6 +131,13 @@ def _run(run: Any) -> TrackedRun:
     info, data = run.info, run.data
     ended = None if info.end_time is None else info.end_time / 1000
     return TrackedRun(
-        info.run_id, info.experiment_id, info.run_name, info.status, info.start_time / 1000, ended,
-        dict(data.params), dict(data.tags), dict(data.metrics),
-    )  # fmt: skip
+        info.run_id,
+        info.experiment_id,
+        info.run_name,
+        info.status,
+        info.start_time / 1000,
+        ended,
+        dict(data.params),
+        dict(data.tags),
+        dict(data.metrics),
+    )

@@ -31,8 +31,12 @@ def check_store(uri: str) -> None:
     check_tracking_uri(uri)
     file = database_file(uri)
     if file is not None and not file.exists():
-        raise TrackingError("--register", value=uri, rule="the MLflow store of this sweep is gone",
-                            mend="leave --register out, or restore the store")  # fmt: skip
+        raise TrackingError(
+            "--register",
+            value=uri,
+            rule="the MLflow store of this sweep is gone",
+            mend="leave --register out, or restore the store",
+        )
 
 
 def register_model(
@@ -68,9 +72,13 @@ def register_model(
     with told(), tempfile.TemporaryDirectory() as scratch:
         client = open_client(uri)
         logged = client.create_logged_model(
-            experiment_id, name=name, source_run_id=run_id, tags=clean_tags(tags), params=clean_params(params),
+            experiment_id,
+            name=name,
+            source_run_id=run_id,
+            tags=clean_tags(tags),
+            params=clean_params(params),
             model_type="transformers",
-        )  # fmt: skip
+        )
         try:
             place = Path(scratch) / "model"
             write_mlflow_model(folder, place, logged.model_id, tags)

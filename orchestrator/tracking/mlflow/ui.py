@@ -28,6 +28,15 @@ def ui_command(tracking_uri: str, storage: Path, port: int = 5000) -> str:
 def ui_words(tracking_uri: str, storage: Path, port: int) -> list[str]:
     """Return the words after ``mlflow`` that serve the UI of a local store on loopback."""
     return [
-        "ui", "--backend-store-uri", tracking_uri, "--artifacts-destination", str(storage.resolve() / ARTIFACTS_FOLDER),
-        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-    ]  # fmt: skip
+        "ui",
+        "--backend-store-uri",
+        tracking_uri,
+        "--artifacts-destination",
+        str(storage.resolve() / ARTIFACTS_FOLDER),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]

@@ -90,8 +90,12 @@ def _start(uri: str, storage: Path, port: int, log: IO[bytes]) -> subprocess.Pop
     # A group of its own: Ctrl-C in the terminal reaches us alone, and we end it with all its workers.
     return subprocess.Popen(
         [sys.executable, "-m", "mlflow", *ui_words(uri, storage, port)],
-        env={**os.environ, **UI_SETTINGS}, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        env={**os.environ, **UI_SETTINGS},
+        stdout=log,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], server: str, log: IO[bytes]) -> None:

@@ -39,8 +39,13 @@ def mixture_counts(parts: Sequence[MixturePart], available: Mapping[str, int], l
             counts = _shared(limit, [float(count) for count in counts])
     for index, (part, count) in enumerate(zip(parts, counts, strict=True)):
         if count == 0:
-            raise DataError("data", f"mixture.{index}", part.name, f"this part has no row among the {sum(counts)} of the mixture",
-                            "give it a larger weight, or raise data.limit")  # fmt: skip
+            raise DataError(
+                "data",
+                f"mixture.{index}",
+                part.name,
+                f"this part has no row among the {sum(counts)} of the mixture",
+                "give it a larger weight, or raise data.limit",
+            )
     return counts
 
 
@@ -62,8 +67,13 @@ def draw_rows(available: int, count: int, seed: int, part: int) -> NDArray[np.in
 def _check_enough(parts: Sequence[MixturePart], counts: Sequence[int], have: Sequence[int]) -> None:
     for index, (part, count, rows) in enumerate(zip(parts, counts, have, strict=True)):
         if count > rows:
-            raise DataError("data", f"mixture.{index}.rows", count, f"{part.train} has {rows} usable rows, and a mixture takes each at most once",
-                            f"ask for at most {rows}, or name the source in a second part as well")  # fmt: skip
+            raise DataError(
+                "data",
+                f"mixture.{index}.rows",
+                count,
+                f"{part.train} has {rows} usable rows, and a mixture takes each at most once",
+                f"ask for at most {rows}, or name the source in a second part as well",
+            )
 
 
 def _shared(total: int, weights: Sequence[float]) -> list[int]:

@@ -26,17 +26,27 @@ def phase_of_rows(rows: Sequence[Row], phases: Sequence[Phase], where: str) -> l
     wanted = [{path: _texts(values) for path, values in phase.where.items()} for phase in phases]
     paths = list(dict.fromkeys(path for tags in wanted for path in tags))
     _check_columns(rows, paths, where)
-    found = [{path: _text(tag_of(row, path), path, number, where) for path in paths} for number, row in enumerate(rows, 1)]  # fmt: skip
+    found = [
+        {path: _text(tag_of(row, path), path, number, where) for path in paths} for number, row in enumerate(rows, 1)
+    ]
     fitting = [[i for i, tags in enumerate(wanted) if all(row[p] in tags[p] for p in tags)] for row in found]
     if lost := [row for row, fits in zip(found, fitting, strict=True) if not fits]:
         seen = Counter(tuple(row.items()) for row in lost).most_common(_LISTED)
         shown = "; ".join(f"{', '.join(f'{k} {v!r}' for k, v in tags)} ({count} rows)" for tags, count in seen)
-        raise DataError(where, "data.phases", rule=f"{len(lost)} of {len(rows)} rows belong to no phase: {shown}",
-                        mend="name these values in data.phases.N.where; no row is left out silently")  # fmt: skip
+        raise DataError(
+            where,
+            "data.phases",
+            rule=f"{len(lost)} of {len(rows)} rows belong to no phase: {shown}",
+            mend="name these values in data.phases.N.where; no row is left out silently",
+        )
     if doubled := [number for number, fits in enumerate(fitting, 1) if len(fits) > 1]:
         names = " and ".join(phases[index].name for index in fitting[doubled[0] - 1])
-        raise DataError(where, "data.phases", rule=f"{len(doubled)} of {len(rows)} rows belong to several phases (row {doubled[0]} to {names})",
-                        mend="let the tags of the phases exclude each other")  # fmt: skip
+        raise DataError(
+            where,
+            "data.phases",
+            rule=f"{len(doubled)} of {len(rows)} rows belong to several phases (row {doubled[0]} to {names})",
+            mend="let the tags of the phases exclude each other",
+        )
     return [fits[0] for fits in fitting]
 
 
@@ -81,8 +91,13 @@ def by_answer_length(
         for name, start, stop in zip(names, edges[:-1], edges[1:], strict=True)
     }
     if empty := [name for name, rows in parts.items() if len(rows) == 0]:
-        raise DataError("data", "phases", empty[0], f"this phase's share is less than one of the {len(lengths)} training rows",
-                        "give it a larger share, or more data")  # fmt: skip
+        raise DataError(
+            "data",
+            "phases",
+            empty[0],
+            f"this phase's share is less than one of the {len(lengths)} training rows",
+            "give it a larger share, or more data",
+        )
     return parts
 
 

@@ -95,8 +95,9 @@ def _divided(train: TokenisedData, data: DataSettings) -> TokenisedData:
     if shares:
         divided = by_answer_length(train.answer_lengths(), names, shares)
     if empty := [name for name in names if len(divided[name]) == 0]:
-        raise DataError("data", "phases", empty[0], "no training row belongs to this phase",
-                        "check its tag, or hold out fewer rows")  # fmt: skip
+        raise DataError(
+            "data", "phases", empty[0], "no training row belongs to this phase", "check its tag, or hold out fewer rows"
+        )
     replay = {phase.name: phase.replay for phase in data.phases if phase.replay}
     return train.with_phases({name: divided[name] for name in names}, replay)
 

@@ -106,10 +106,14 @@ def mixed_rows(
     stored = [
         rows_of_sources(
             [SourceRows(open_source(part.train, data.split), part.format, part.columns or data.columns, None, tagged)],
-            [], data, tokens, cache_dir, progress,
+            [],
+            data,
+            tokens,
+            cache_dir,
+            progress,
         )
         for part in data.mixture
-    ]  # fmt: skip
+    ]
     available = {part.name: len(entry.data) for part, entry in zip(data.mixture, stored, strict=True)}
     counts = mixture_counts(data.mixture, available, data.limit)
     drawn = [
@@ -155,9 +159,13 @@ def _converted(
         own = [i for i, number in enumerate(converted.row_numbers) if phase is None or phase_of[number] == index]
         place = where if phase is None else f"{where} (phase {phase.name})"
         made = tokenise_conversations(
-            [converted.conversations[i] for i in own], [converted.row_numbers[i] for i in own],
-            tokens.tokenizer, tokens.template, where, progress,
-        )  # fmt: skip
+            [converted.conversations[i] for i in own],
+            [converted.row_numbers[i] for i in own],
+            tokens.tokenizer,
+            tokens.template,
+            where,
+            progress,
+        )
         fitting, long = fit_length(list(made), max_length, data.too_long, place)
         if phase is not None:
             ranges.append((phase.name, len(kept), len(kept) + len(fitting)))

@@ -19,8 +19,15 @@ from orchestrator.training.data.files import Row
 FILE_NAME = "qna.yaml"
 VERSIONS = (1, 2, 3)
 _FIELDS = (
-    "version", "created_by", "domain", "task_description", "seed_examples", "document", "document_outline", "attribution"
-)  # fmt: skip
+    "version",
+    "created_by",
+    "domain",
+    "task_description",
+    "seed_examples",
+    "document",
+    "document_outline",
+    "attribution",
+)
 _PAIR_FIELDS = ("question", "answer")
 _EXAMPLE_FIELDS = (*_PAIR_FIELDS, "context", "attribution")
 _CONTEXT_FIELDS = ("context", "questions_and_answers")
@@ -90,8 +97,12 @@ class _Place:
     def text(self, key: tuple[Any, ...], values: Mapping[str, Any], name: str) -> str:
         value = values.get(name)
         if not isinstance(value, str) or not value.strip():
-            raise self.error((*key, name), value, "must be text, and not empty",
-                             "put quotes round it" if value is not None and not isinstance(value, str) else "")  # fmt: skip
+            raise self.error(
+                (*key, name),
+                value,
+                "must be text, and not empty",
+                "put quotes round it" if value is not None and not isinstance(value, str) else "",
+            )
         return value.strip()
 
 

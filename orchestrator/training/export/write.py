@@ -85,8 +85,12 @@ def export_form(method: Method, merge: bool) -> Form:
     if not merge:
         return "adapter"
     if not info.merges or method.options.get("lora_bias"):
-        raise SpecError("--merge", value=method.name, rule="what this method trains does not fold into plain weights",
-                        mend="leave --merge out; the adapter is loaded with peft beside its base model")  # fmt: skip
+        raise SpecError(
+            "--merge",
+            value=method.name,
+            rule="what this method trains does not fold into plain weights",
+            mend="leave --merge out; the adapter is loaded with peft beside its base model",
+        )
     return "merged"
 
 

@@ -93,8 +93,13 @@ class TrialEstimator:
 
     def _memory(self, config: TrialConfig, trainable: int, tokens: int, *, on_gpu: bool) -> MemoryEstimate:
         return estimate_memory(
-            self._shape, trainable, self._setup.training, micro_batch_tokens=tokens, optimizer=config.optimizer, on_gpu=on_gpu,
-        )  # fmt: skip
+            self._shape,
+            trainable,
+            self._setup.training,
+            micro_batch_tokens=tokens,
+            optimizer=config.optimizer,
+            on_gpu=on_gpu,
+        )
 
     def _micro_batch_tokens(self) -> int:
         wanted = self._setup.training.micro_batch_tokens or (GPU_TOKENS_MOST if self._on_gpu else CPU_TOKENS)

@@ -77,8 +77,11 @@ def expected_config(settings: ModelSettings) -> Any:
         folder = architecture_folder(settings.path) or _bare_folder(settings.path)
         if folder is None:
             known = ", ".join(ARCHITECTURES)
-            raise ModelError(settings.path, rule=f"{error.rule}, and its architecture does not come with this package",
-                             mend=f"give a folder with its config.json, or one of {known}") from error  # fmt: skip
+            raise ModelError(
+                settings.path,
+                rule=f"{error.rule}, and its architecture does not come with this package",
+                mend=f"give a folder with its config.json, or one of {known}",
+            ) from error
         return AutoConfig.from_pretrained(str(folder))
 
 

@@ -279,8 +279,12 @@ def pick_device(name: str) -> torch.device:
     here = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     here += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if name not in here:
-        raise InputError("--device", value=name, rule=f"this machine has no such device; it has {', '.join(here[1:])}",
-                         mend=nearest(name, here) or "leave it out")  # fmt: skip
+        raise InputError(
+            "--device",
+            value=name,
+            rule=f"this machine has no such device; it has {', '.join(here[1:])}",
+            mend=nearest(name, here) or "leave it out",
+        )
     return torch.device(name)
 
 

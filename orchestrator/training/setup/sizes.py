@@ -177,10 +177,16 @@ def _expected(data: DataSettings) -> DataFacts:
     told = data.expected
     assert told is not None
     return DataFacts(
-        identity=data_identity(data.label, data.split), rows=told.rows, rows_without_answer=0, mean_tokens=told.mean_tokens,
-        mean_answer_tokens=told.mean_tokens * told.answer_share, percentile_99=float(told.longest), longest=told.longest,
-        too_long_share=0.0, is_estimate=True,
-    )  # fmt: skip
+        identity=data_identity(data.label, data.split),
+        rows=told.rows,
+        rows_without_answer=0,
+        mean_tokens=told.mean_tokens,
+        mean_answer_tokens=told.mean_tokens * told.answer_share,
+        percentile_99=float(told.longest),
+        longest=told.longest,
+        too_long_share=0.0,
+        is_estimate=True,
+    )
 
 
 def _load_config(settings: ModelSettings) -> Any:

@@ -99,10 +99,14 @@ class DetachedScoring:
 
     def _say_what_is_missing(self) -> None:
         if self._unscored:
-            self._say(f"Detached scores of {self._unscored} milestones were left out (resources.detached_waiting, limit and "
-                      "milestones decide how many can be kept up with).")  # fmt: skip
+            self._say(
+                f"Detached scores of {self._unscored} milestones were left out (resources.detached_waiting, limit and "
+                "milestones decide how many can be kept up with)."
+            )
         if self._queue.set_back:
-            self._say(f"The weights of {self._queue.set_back} milestones are kept; the same command tries again to score them.")  # fmt: skip
+            self._say(
+                f"The weights of {self._queue.set_back} milestones are kept; the same command tries again to score them."
+            )
 
     # -- what is due -----------------------------------------------------------------------------
 
@@ -175,13 +179,17 @@ class DetachedScoring:
         if not found.failure:
             self._free(job)
         elif not job.waits:
-            self._say(f"Detached scores of {self._name(job)} are missing: {found.failure} "
-                      f"(orchestrate evaluate {self._folder.root} computes them)")  # fmt: skip
+            self._say(
+                f"Detached scores of {self._name(job)} are missing: {found.failure} "
+                f"(orchestrate evaluate {self._folder.root} computes them)"
+            )
         elif found.lasting:
             self._give_up(job, found.failure)
         else:
-            self._say(f"Detached scores of {self._name(job)} are missing: {found.failure} "
-                      "(the same command tries again when it is run again)")  # fmt: skip
+            self._say(
+                f"Detached scores of {self._name(job)} are missing: {found.failure} "
+                "(the same command tries again when it is run again)"
+            )
 
     def _write(self, job: ScoreJob, found: Found) -> None:
         # Tracking first: it drops what it knows, while what stands in the file is never told again.
@@ -209,9 +217,16 @@ class DetachedScoring:
         told = job.trial_id != BASE and not found.failure
         run_id = self._tracker.run_ids.get(job.trial_id, "") if told else ""
         later = LaterScores(
-            job.trial_id, job.index, self._samples(job), found.scores, found.standard_errors, found.seconds, sets,
-            run_id=run_id, failure=found.failure,
-        )  # fmt: skip
+            job.trial_id,
+            job.index,
+            self._samples(job),
+            found.scores,
+            found.standard_errors,
+            found.seconds,
+            sets,
+            run_id=run_id,
+            failure=found.failure,
+        )
         append_scores(self._folder.later_scores, [later])
 
     def _free(self, job: ScoreJob) -> None:

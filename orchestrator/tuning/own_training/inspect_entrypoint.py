@@ -78,8 +78,13 @@ def _function_file(function: str, folder: Path, where: str) -> Path:
     place, _, name = function.rpartition(":")
     file = folder / place if place.endswith(".py") else _module_file(place, folder, where)
     if not file.is_file():
-        raise EntrypointError(where, "entrypoint.function", function, f"there is no file {file}",
-                              nearest(file.name, _scripts_beside(file)))  # fmt: skip
+        raise EntrypointError(
+            where,
+            "entrypoint.function",
+            function,
+            f"there is no file {file}",
+            nearest(file.name, _scripts_beside(file)),
+        )
     _check_function(_parsed(file, function, where), name, file, function, where)
     return file.resolve()
 
@@ -96,8 +101,13 @@ def _module_file(module: str, folder: Path, where: str) -> Path:
         known = f"{known}.{part}" if known else part
         spec = PathFinder.find_spec(known, search)
         if spec is None or not spec.origin:
-            raise EntrypointError(where, "entrypoint.function", module, f"there is no module '{known}' in {folder} or among the installed packages",
-                                  "a file is named with its ending: my_script.py:train")  # fmt: skip
+            raise EntrypointError(
+                where,
+                "entrypoint.function",
+                module,
+                f"there is no module '{known}' in {folder} or among the installed packages",
+                "a file is named with its ending: my_script.py:train",
+            )
         origin, search = spec.origin, list(spec.submodule_search_locations or [])
     return Path(origin)
 
@@ -106,7 +116,9 @@ def _parsed(file: Path, function: str, where: str) -> ast.Module:
     try:
         return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
     except SyntaxError as error:
-        raise EntrypointError(where, "entrypoint.function", function, f"{file.name} line {error.lineno} is no Python: {error.msg}") from None  # fmt: skip
+        raise EntrypointError(
+            where, "entrypoint.function", function, f"{file.name} line {error.lineno} is no Python: {error.msg}"
+        ) from None
     except (UnicodeDecodeError, ValueError):
         raise EntrypointError(where, "entrypoint.function", function, f"{file} is no text file") from None
 
@@ -114,8 +126,9 @@ def _parsed(file: Path, function: str, where: str) -> ast.Module:
 def _check_function(tree: ast.Module, name: str, file: Path, function: str, where: str) -> None:
     bound = _bound_names(tree)
     if name not in bound:
-        raise EntrypointError(where, "entrypoint.function", function, f"{file.name} has no function '{name}'",
-                              nearest(name, bound))  # fmt: skip
+        raise EntrypointError(
+            where, "entrypoint.function", function, f"{file.name} has no function '{name}'", nearest(name, bound)
+        )
     node = bound[name]
     if not isinstance(node, _Function):
         return  # imported or assigned: it is looked at when it is called
@@ -169,12 +182,22 @@ def _command_files(command: list[str], folder: Path, where: str) -> list[Path]:
     place = folder / program if os.sep in program else None
     found = shutil.which(str(place) if place else program, path=path)
     if found is None:
-        raise EntrypointError(where, "entrypoint.command", program, "there is no such command" if place is None else f"there is no program {place}",
-                              "install it, or give its path from the folder of the sweep file")  # fmt: skip
+        raise EntrypointError(
+            where,
+            "entrypoint.command",
+            program,
+            "there is no such command" if place is None else f"there is no program {place}",
+            "install it, or give its path from the folder of the sweep file",
+        )
     scripts = [word for word in command[1:] if word.endswith(_SCRIPTS) and "{" not in word]
     missing = next((word for word in scripts if not (folder / word).is_file()), None)
     if missing is not None:
-        raise EntrypointError(where, "entrypoint.command", missing, f"there is no such file in {folder}",
-                              nearest(missing, _scripts_beside(folder / missing)))  # fmt: skip
+        raise EntrypointError(
+            where,
+            "entrypoint.command",
+            missing,
+            f"there is no such file in {folder}",
+            nearest(missing, _scripts_beside(folder / missing)),
+        )
     own = [place] if place is not None else []
     return [*own, *((folder / word).resolve() for word in scripts)]

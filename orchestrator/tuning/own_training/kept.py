@@ -34,9 +34,11 @@ def check_saved(folder: SweepFolder, trial_id: str, name: str, samples_seen: int
     found = newest_checkpoint(folder, trial_id, samples_seen)
     if found is None:
         raise InputError(
-            "TRIAL", value=name,
-            rule=f"its code saved no checkpoint that is complete (looked in {folder.own_checkpoints(trial_id)})", mend=SAVE,
-        )  # fmt: skip
+            "TRIAL",
+            value=name,
+            rule=f"its code saved no checkpoint that is complete (looked in {folder.own_checkpoints(trial_id)})",
+            mend=SAVE,
+        )
     return found
 
 

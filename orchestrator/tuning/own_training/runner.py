@@ -92,12 +92,21 @@ class OwnTrialRunner(MilestoneRunner):
         self._seconds = max((m.signals[-1].elapsed_seconds for m in reported if m.signals), default=known)
         folder = self._task.folder
         assignment = TrialAssignment(
-            trial_id=self._trial_id, name=trial_name(self._config, self._task.varied), sweep=folder.name,
-            config=self._config, levels=self._levels, judged=self._task.judged, known_milestones=self._next,
-            known_samples=reported[-1].samples_seen if reported else 0, known_seconds=self._seconds,
-            checkpoints=str(self._checkpoints), socket="", log=str(folder.trial(self._trial_id) / "output.log"),
-            entrypoint=self._entrypoint, goes_on_from=0 if taken is None else taken.samples_seen,
-        )  # fmt: skip
+            trial_id=self._trial_id,
+            name=trial_name(self._config, self._task.varied),
+            sweep=folder.name,
+            config=self._config,
+            levels=self._levels,
+            judged=self._task.judged,
+            known_milestones=self._next,
+            known_samples=reported[-1].samples_seen if reported else 0,
+            known_seconds=self._seconds,
+            checkpoints=str(self._checkpoints),
+            socket="",
+            log=str(folder.trial(self._trial_id) / "output.log"),
+            entrypoint=self._entrypoint,
+            goes_on_from=0 if taken is None else taken.samples_seen,
+        )
         return TrialProcess(assignment, self._task.threads)
 
     def _taken(self) -> Sealed | None:
@@ -160,10 +169,20 @@ class OwnTrialRunner(MilestoneRunner):
         seen, budget = self._samples_seen(), self._config.samples
         where = self._entrypoint.label
         if seen == 0:
-            raise EntrypointError(where, "entrypoint", None, f"it ended without having reported anything (output: {process.log})",
-                                  "call trial.report, or give your Trainer the callback SweepCallback")  # fmt: skip
-        raise EntrypointError(where, "samples_seen", seen, f"it ended before the budget of {budget:,} samples",
-                              "train until trial.samples are seen, or end with trial.finish(reason)")  # fmt: skip
+            raise EntrypointError(
+                where,
+                "entrypoint",
+                None,
+                f"it ended without having reported anything (output: {process.log})",
+                "call trial.report, or give your Trainer the callback SweepCallback",
+            )
+        raise EntrypointError(
+            where,
+            "samples_seen",
+            seen,
+            f"it ended before the budget of {budget:,} samples",
+            "train until trial.samples are seen, or end with trial.finish(reason)",
+        )
 
     # -- what is written ---------------------------------------------------------------------------
 
@@ -179,30 +198,49 @@ class OwnTrialRunner(MilestoneRunner):
             first = index == reached["indices"][0]
             final = index == len(self._levels) - 1
             self._write(
-                index, TrialState.COMPLETED if final else TrialState.RUNNING, reached["samples_seen"], None,
-                tokens_seen=reached["tokens_seen"], scores=reached["scores"], standard_errors=reached["standard_errors"],
-                training_seconds=seconds if first else 0.0, evaluation_seconds=reached["evaluation_seconds"] if first else 0.0,
-            )  # fmt: skip
+                index,
+                TrialState.COMPLETED if final else TrialState.RUNNING,
+                reached["samples_seen"],
+                None,
+                tokens_seen=reached["tokens_seen"],
+                scores=reached["scores"],
+                standard_errors=reached["standard_errors"],
+                training_seconds=seconds if first else 0.0,
+                evaluation_seconds=reached["evaluation_seconds"] if first else 0.0,
+            )
 
     def _write_diverged(self, halted: Decision) -> None:
         last = self._signals[-1]
         seconds = max(0.0, last.elapsed_seconds - self._seconds)
         self._write(
-            self._next, TrialState.DIVERGED, last.samples_seen, halted, tokens_seen=last.tokens_seen, scores={},
-            standard_errors={}, training_seconds=seconds, evaluation_seconds=0.0,
-        )  # fmt: skip
+            self._next,
+            TrialState.DIVERGED,
+            last.samples_seen,
+            halted,
+            tokens_seen=last.tokens_seen,
+            scores={},
+            standard_errors={},
+            training_seconds=seconds,
+            evaluation_seconds=0.0,
+        )
 
-    def _write(
-        self, index: int, state: TrialState, samples_seen: int, halted: Decision | None, **values: Any
-    ) -> None:  # fmt: skip
+    def _write(self, index: int, state: TrialState, samples_seen: int, halted: Decision | None, **values: Any) -> None:
         signals, self._signals = tuple(self._signals), []
         found = sealed(self._checkpoints)
         checkpoint = str(found[-1].folder.relative_to(self._task.folder.storage)) if found else None
         milestone = Milestone(
-            trial_id=self._trial_id, index=index, level=self._levels[index], samples_seen=samples_seen, state=state,
-            signals=signals, setup_seconds=self._setup_seconds(values["training_seconds"] + values["evaluation_seconds"]), checkpoint=None if halted else checkpoint,
-            system=system_values(), node=socket.gethostname(), **values,
-        )  # fmt: skip
+            trial_id=self._trial_id,
+            index=index,
+            level=self._levels[index],
+            samples_seen=samples_seen,
+            state=state,
+            signals=signals,
+            setup_seconds=self._setup_seconds(values["training_seconds"] + values["evaluation_seconds"]),
+            checkpoint=None if halted else checkpoint,
+            system=system_values(),
+            node=socket.gethostname(),
+            **values,
+        )
         self._watch.write()
         write_report(self._task.folder.report(self._trial_id, index), milestone, halted)
 

@@ -41,9 +41,13 @@ class Spawned:
     def __init__(self, assignment: Path, log: Path, threads: int) -> None:
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", _MODULE, "train", str(assignment)], stdin=subprocess.PIPE, stdout=output,
-                stderr=subprocess.STDOUT, env=_environment(threads), start_new_session=True,
-            )  # fmt: skip
+                [sys.executable, "-m", _MODULE, "train", str(assignment)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=_environment(threads),
+                start_new_session=True,
+            )
         self.pid = self._process.pid
 
     def poll(self) -> int | None:
@@ -81,9 +85,13 @@ class ForkServer:
 
     def __init__(self, libraries: tuple[str, ...], threads: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _MODULE, "serve", *libraries], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env=_environment(threads), start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", _MODULE, "serve", *libraries],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(threads),
+            start_new_session=True,
+        )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._asks: IO[bytes] = self._process.stdin
@@ -199,10 +207,12 @@ def _imports(file: Path, folder: str) -> tuple[str, ...]:
 
 def _environment(threads: int) -> dict[str, str]:
     return {
-        **os.environ, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(threads),
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(threads),
         # `python`, `torchrun` and their kin are those beside the interpreter that runs the sweep.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-    }  # fmt: skip
+    }
 
 
 def new_room() -> Path:

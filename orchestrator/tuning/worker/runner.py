@@ -75,9 +75,13 @@ class MilestoneRunner(ABC):
         self, milestone: int, failure: str = "", halt: str = "", stopped: bool = False, misuse: list[Any] | None = None
     ) -> dict[str, Any]:
         return {
-            "trial": self._trial_id, "milestone": milestone, "failure": failure, "halt": halt, "stopped": stopped,
+            "trial": self._trial_id,
+            "milestone": milestone,
+            "failure": failure,
+            "halt": halt,
+            "stopped": stopped,
             "misuse": misuse,
-        }  # fmt: skip
+        }
 
     def _stored(self, index: int) -> Milestone:
         return read_report(self._task.folder.report(self._trial_id, index))[0]

@@ -60,9 +60,13 @@ class SignalWatch:
             return
         last = self._last
         values = {
-            "samples_seen": last.samples_seen, "total_samples": self._total, "loss": last.loss,
-            "grad_norm": last.grad_norm, "tokens_per_second": last.tokens_per_second, "time": time.time(),
-        }  # fmt: skip
+            "samples_seen": last.samples_seen,
+            "total_samples": self._total,
+            "loss": last.loss,
+            "grad_norm": last.grad_norm,
+            "tokens_per_second": last.tokens_per_second,
+            "time": time.time(),
+        }
         draft = self._path.with_suffix(".tmp")
         try:
             draft.write_text(json.dumps(values))

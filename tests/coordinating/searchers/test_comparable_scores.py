@@ -90,11 +90,13 @@ def test_with_enough_scores_all_objectives_count() -> None:
     early = {"m8": {"eval/loss": 9.0}}
     entries = [*done, known(Outcome.PAUSED, **early), known(Outcome.STOPPED, **early), known(Outcome.DIVERGED, **early)]
     assert losses(*entries, startup=3, objectives=(LOSS, KEPT)) == [
-        (3.0, 0.5), (4.0, -0.5), (5.0, -1.5),
+        (3.0, 0.5),
+        (4.0, -0.5),
+        (5.0, -1.5),
         None,  # it may still be measured
         (8.0, 0.5),  # stopped without it: no better than the worst seen
         (9.25, 1.0),  # diverged
-    ]  # fmt: skip
+    ]
 
 
 def test_metrics_that_nobody_measured_do_no_harm() -> None:

@@ -195,7 +195,9 @@ def test_an_interruption_between_repeats_loses_none() -> None:
 def test_repeats_are_heard_one_by_one(searcher: Any) -> None:
     configs = drawn(source_of(searcher, repeats=2), 16)
     assert [config.seed for config in configs] == [0, 1] * 8
-    assert all(first.learning_rate == second.learning_rate for first, second in zip(configs[::2], configs[1::2], strict=True))  # fmt: skip
+    assert all(
+        first.learning_rate == second.learning_rate for first, second in zip(configs[::2], configs[1::2], strict=True)
+    )
 
 
 # -- missing and broken scores --------------------------------------------------------------------

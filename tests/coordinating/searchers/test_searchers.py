@@ -16,8 +16,10 @@ WIDE: dict[str, Any] = {
     "method": {
         "full": {"learning_rate": {"log_uniform": [1e-6, 1e-3]}},
         "lora": {
-            "learning_rate": {"log_uniform": [1e-5, 1e-1]}, "r": {"integer": [4, 32], "log": True},
-            "lora_dropout": {"uniform": [0.0, 0.2], "quantum": 0.05}, "lora_alpha": 16,
+            "learning_rate": {"log_uniform": [1e-5, 1e-1]},
+            "r": {"integer": [4, 32], "log": True},
+            "lora_dropout": {"uniform": [0.0, 0.2], "quantum": 0.05},
+            "lora_alpha": 16,
         },
         "freeze_lower": {"share": {"uniform": [0.25, 0.75]}},
     },
@@ -26,12 +28,15 @@ WIDE: dict[str, Any] = {
     "warmup": [0, {"steps": 0}, {"steps": 2}, {"samples": 16}, {"ratio": 0.05}],
     "clip_norm": [None, 1],
     "seed": [0, 3],
-}  # fmt: skip
+}
 TWO = [{"metric": "eval/loss"}, {"metric": "other/loss", "mode": "max"}]
 SEARCHERS: list[Any] = [
-    {"kind": "random"}, {"kind": "sobol"}, {"kind": "tpe", "startup_trials": 4}, {"kind": "gp", "startup_trials": 4},
+    {"kind": "random"},
+    {"kind": "sobol"},
+    {"kind": "tpe", "startup_trials": 4},
+    {"kind": "gp", "startup_trials": 4},
     {"kind": "nsga2", "objectives": TWO},
-]  # fmt: skip
+]
 LEARNING = SEARCHERS[2:]
 
 

@@ -128,9 +128,13 @@ def test_a_finding_gives_no_verdict_with_too_few_seeds(as_claimed):
 def test_data_without_questions_are_judged_by_the_held_out_loss(as_claimed):
     def without_questions(run):
         points = tuple(
-            type(point)(point.samples, point.seconds, {"eval/loss": point.scores["eval/loss"], "validation/loss": point.scores["validation/loss"]})
+            type(point)(
+                point.samples,
+                point.seconds,
+                {"eval/loss": point.scores["eval/loss"], "validation/loss": point.scores["validation/loss"]},
+            )
             for point in run.points
-        )  # fmt: skip
+        )
         return type(run)(run.arm, run.seed, points, run.signals)
 
     found = outcome("F1", Runs(map(without_questions, as_claimed)), testbed=False)

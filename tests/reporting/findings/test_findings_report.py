@@ -28,9 +28,20 @@ def facts_of(truth: Planted, **changes) -> FindingsFacts:
     outcomes = [analyse(finding, runs, there, shared, True) for finding in shared.findings]
     sweeps = [SweepState(name, f"secret_recipe_mini_{name}", 10, 10, True, 100.0, 20.0) for name in designs()]
     made = FindingsFacts(
-        "mini", ["testbed", "testbed-small"], "the test bed", True, 1e-3, "found by a sweep", sweeps, outcomes, runs,
-        registration_digest(), [], "orchestrate reproduce secret-recipe", 0.0,
-    )  # fmt: skip
+        "mini",
+        ["testbed", "testbed-small"],
+        "the test bed",
+        True,
+        1e-3,
+        "found by a sweep",
+        sweeps,
+        outcomes,
+        runs,
+        registration_digest(),
+        [],
+        "orchestrate reproduce secret-recipe",
+        0.0,
+    )
     return replace(made, **changes)
 
 

@@ -157,7 +157,7 @@ def _around(value, two, one=None, n=5):
         (_around(-0.1, 0.2), "non_inferiority", "undecided"),
         (UNKNOWN, "equivalence", "undecided"),
     ],
-)  # fmt: skip
+)
 def test_judge_follows_the_registered_rules(effect, rule, verdict):
     assert judge(effect, rule, 0.03) == verdict
 

@@ -29,18 +29,28 @@ ROWS = DataFacts("rows.jsonl#train", 5000, 0, 300.0, 120.0, 900.0, 1200, 0.0)
 
 def request(**changes: Any) -> Request:
     values: dict[str, Any] = {
-        "model": BASE, "data": ROWS, "budget": parse_budget("24-trials"), "objective": "loss",
+        "model": BASE,
+        "data": ROWS,
+        "budget": parse_budget("24-trials"),
+        "objective": "loss",
         "settings": {"model": "base", "data": {"train": "rows.jsonl"}},
-    }  # fmt: skip
+    }
     return Request(**{**values, **changes})
 
 
 def past(rates: dict[float, float], name: str = "earlier", method: str = "full", **changes: Any) -> PastSweep:
     trials = tuple(PastTrial(method, rate, 16, value, 1000, True) for rate, value in rates.items())
     values: dict[str, Any] = {
-        "name": name, "place": "runs", "objective": "loss", "mode": "min", "samples": 10_000, "model": BASE,
-        "data": ROWS.identity, "rows": ROWS.rows, "trials": trials,
-    }  # fmt: skip
+        "name": name,
+        "place": "runs",
+        "objective": "loss",
+        "mode": "min",
+        "samples": 10_000,
+        "model": BASE,
+        "data": ROWS.identity,
+        "rows": ROWS.rows,
+        "trials": trials,
+    }
     return PastSweep(**{**values, **changes})
 
 
@@ -64,10 +74,13 @@ def test_any_recommendation_is_a_sweep_with_reasons(
     width: int, parameters: int, family: str, rows: int, tokens: float, objective: Any, trials: int, methods: list[str]
 ) -> None:
     asked = request(
-        model=ModelFacts("b", family, width, parameters, width * 12, 512), budget=BudgetAsked(trials, "trials"),
+        model=ModelFacts("b", family, width, parameters, width * 12, 512),
+        budget=BudgetAsked(trials, "trials"),
         data=DataFacts("rows.jsonl#train", rows, 0, tokens, tokens / 2, tokens, math.ceil(tokens), 0.0),
-        objective=objective, source="text.txt", methods=tuple(methods),
-    )  # fmt: skip
+        objective=objective,
+        source="text.txt",
+        methods=tuple(methods),
+    )
     found = recommend(asked)
     spec = parse_sweep(dict(found.values))
     plan_sweep(spec, rows - int(spec.data.held_out))
@@ -94,9 +107,15 @@ def test_samples_are_never_exceeded(amount: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "amount", "unit"),
-    [("24-trials", 24, "trials"), ("1 trial", 1, "trials"), ("200k-samples", 200_000, "samples"),
-     ("1.5M samples", 1_500_000, "samples"), ("90min", 90, "minutes"), ("2-hours", 120, "minutes")],
-)  # fmt: skip
+    [
+        ("24-trials", 24, "trials"),
+        ("1 trial", 1, "trials"),
+        ("200k-samples", 200_000, "samples"),
+        ("1.5M samples", 1_500_000, "samples"),
+        ("90min", 90, "minutes"),
+        ("2-hours", 120, "minutes"),
+    ],
+)
 def test_budgets_are_read(text: str, amount: float, unit: str) -> None:
     assert parse_budget(text) == BudgetAsked(amount, unit)  # type: ignore[arg-type]
 
@@ -148,9 +167,17 @@ def test_rates_follow_the_published_dependence_on_width() -> None:
 
 @pytest.mark.parametrize(
     ("family", "width", "best"),
-    [("llama", 2048, 1e-3), ("llama", 3072, 1e-3), ("llama", 4096, 3e-4), ("llama", 8192, 3e-4), ("qwen3", 2560, 1e-3),
-     ("qwen3", 4096, 1e-3), ("qwen3", 5120, 3e-4), ("qwen3_moe", 2048, 1e-3)],
-)  # fmt: skip
+    [
+        ("llama", 2048, 1e-3),
+        ("llama", 3072, 1e-3),
+        ("llama", 4096, 3e-4),
+        ("llama", 8192, 3e-4),
+        ("qwen3", 2560, 1e-3),
+        ("qwen3", 4096, 1e-3),
+        ("qwen3", 5120, 3e-4),
+        ("qwen3_moe", 2048, 1e-3),
+    ],
+)
 def test_best_rates_of_the_published_sweep_lie_in_the_recommended_range(family: str, width: int, best: float) -> None:
     # tinker-cookbook, sft_sweep.md: LoRA of the largest rank on tulu3, 780 steps of 128 samples; Llama 3.2 1B and 3B, 3.1 8B,
     # 3.3 70B; Qwen3 4B, 8B, 32B and 30B-A3B.
@@ -212,9 +239,14 @@ def test_rank_grows_with_what_the_data_tell() -> None:
 
 def test_own_settings_are_kept_and_their_reasons_dropped() -> None:
     settings = {
-        "model": "base", "data": {"train": "rows.jsonl", "held_out": 7}, "stopping": {"audit": 0.2},
-        "search_space": {"schedule": ["constant", "cosine"], "method": {"full": {"learning_rate": {"choice": [1e-5, 2e-5]}}}},
-    }  # fmt: skip
+        "model": "base",
+        "data": {"train": "rows.jsonl", "held_out": 7},
+        "stopping": {"audit": 0.2},
+        "search_space": {
+            "schedule": ["constant", "cosine"],
+            "method": {"full": {"learning_rate": {"choice": [1e-5, 2e-5]}}},
+        },
+    }
     found = recommend(request(settings=settings))
     spec = parse_sweep(dict(found.values))
     assert spec.data.held_out == 7

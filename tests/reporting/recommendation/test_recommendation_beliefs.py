@@ -28,10 +28,12 @@ situations = st.builds(
 ).map(
     # A model has one family and size, a method one family.
     lambda each: replace(
-        each, family="llama" if each.model != "o" else "qwen3", parameters=each.parameters if each.model == "n" else 10**6,
+        each,
+        family="llama" if each.model != "o" else "qwen3",
+        parameters=each.parameters if each.model == "n" else 10**6,
         method_family="weights" if each.method == "full" else "low_rank",
     )
-)  # fmt: skip
+)
 observations = st.builds(
     Observation,
     situation=situations,

@@ -136,9 +136,28 @@ def sweep_result() -> SweepResult:
         "tied", 0.95, (recipe("full", "best", 1.0), recipe("lora", "tied", 1.0)), 2, 4, 256, "TIE SENTENCE."
     )
     return SweepResult(
-        "tiny", "id", "completed", "eval/loss", "min", trials[0], trials[1], {}, trials, {"completed": 3}, 192, 640, 1.0,
-        1.0, 1.0, 2.0, 2, "runs/tiny", TrackingIds(), audit=audit, verdict=verdict,
-    )  # fmt: skip
+        "tiny",
+        "id",
+        "completed",
+        "eval/loss",
+        "min",
+        trials[0],
+        trials[1],
+        {},
+        trials,
+        {"completed": 3},
+        192,
+        640,
+        1.0,
+        1.0,
+        1.0,
+        2.0,
+        2,
+        "runs/tiny",
+        TrackingIds(),
+        audit=audit,
+        verdict=verdict,
+    )
 
 
 def printed(show: Any) -> str:
@@ -188,7 +207,7 @@ def test_live_table_names_audits_and_repeats() -> None:
     rows = tuple(
         TrialView(role.value + "-trial", Outcome.RUNNING, 8, 64, 1.0, 1.0, None, role=role)
         for role in (Role.SEARCH, Role.AUDIT, Role.REPEAT)
-    )  # fmt: skip
+    )
     view = SweepView("tiny", "eval/loss", "min", 1.0, None, {"running": 3}, 3, 8, 64, rows, None, "")
     lines = printed(lambda console: console.print(render(view))).splitlines()
     roles = {line.split()[0]: line.split()[1:3] for line in lines if "-trial" in line}
@@ -198,10 +217,19 @@ def test_live_table_names_audits_and_repeats() -> None:
 @pytest.mark.parametrize(("audit", "repeats"), [(0, 0), (320, 384)])
 def test_plan_tells_what_they_cost_at_most(audit: int, repeats: int) -> None:
     values = {
-        "trials": [], "slot_seconds_exhaustive": 1.0, "all_trials_known": True, "trials_planned": 10, "samples_per_trial": 64,
-        "milestones": [8, 64], "samples_exhaustive": 640, "slots": 1, "available_memory_gib": 1.0,
-        "samples_audit_at_most": audit, "samples_repeats_at_most": repeats, "missing": [],
-    }  # fmt: skip
+        "trials": [],
+        "slot_seconds_exhaustive": 1.0,
+        "all_trials_known": True,
+        "trials_planned": 10,
+        "samples_per_trial": 64,
+        "milestones": [8, 64],
+        "samples_exhaustive": 640,
+        "slots": 1,
+        "available_memory_gib": 1.0,
+        "samples_audit_at_most": audit,
+        "samples_repeats_at_most": repeats,
+        "missing": [],
+    }
     told = printed(lambda console: print_plan(values, console))
     assert ("at most 320 samples more (50 % of exhaustive)" in told) == bool(audit)
     assert ("at most 384 samples more (60 % of exhaustive)" in told) == bool(repeats)

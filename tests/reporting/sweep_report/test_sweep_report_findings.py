@@ -79,13 +79,21 @@ def test_shipped_sweeps_read_back_from_what_the_report_prints(tmp_path):
 @pytest.mark.parametrize(
     ("domain", "value", "side"),
     [
-        (Choice((8, 32, 128)), 8, "low"), (Choice((128, 8, 32)), 128, "high"), (Choice((8, 32, 128)), 32, None),
-        (Choice(("a", "b")), "a", None), (Choice((None, 1.0)), 1.0, None), (Choice((3,)), 3, None),
-        (Uniform(1e-5, 1e-3, log=True), 9e-4, "high"), (Uniform(1e-5, 1e-3, log=True), 1e-4, None),
-        (Uniform(0.0, 1.0), 0.05, "low"), (Uniform(0.5, 0.5), 0.5, None), (Integer(1, 100), 95, "high"),
-        (Integer(1, 100, log=True), 1, "low"), (Integer(4, 8, 2), 6, None),
+        (Choice((8, 32, 128)), 8, "low"),
+        (Choice((128, 8, 32)), 128, "high"),
+        (Choice((8, 32, 128)), 32, None),
+        (Choice(("a", "b")), "a", None),
+        (Choice((None, 1.0)), 1.0, None),
+        (Choice((3,)), 3, None),
+        (Uniform(1e-5, 1e-3, log=True), 9e-4, "high"),
+        (Uniform(1e-5, 1e-3, log=True), 1e-4, None),
+        (Uniform(0.0, 1.0), 0.05, "low"),
+        (Uniform(0.5, 0.5), 0.5, None),
+        (Integer(1, 100), 95, "high"),
+        (Integer(1, 100, log=True), 1, "low"),
+        (Integer(4, 8, 2), 6, None),
     ],
-)  # fmt: skip
+)
 def test_edge_is_the_outermost_value_or_the_outer_tenth_of_a_range(domain, value, side):
     assert edge_side(domain, value) == side
 
@@ -133,7 +141,11 @@ def test_next_search_is_valid_whatever_was_best(tmp_path_factory, seed):
     best = facts.best.result.config
     assert best.method in read.search_space.method
     domain = read.search_space.learning_rate_of(best.method)
-    assert domain.contains(best.learning_rate) or math.isclose(domain.low, best.learning_rate, rel_tol=0.05) or math.isclose(domain.high, best.learning_rate, rel_tol=0.05)  # fmt: skip
+    assert (
+        domain.contains(best.learning_rate)
+        or math.isclose(domain.low, best.learning_rate, rel_tol=0.05)
+        or math.isclose(domain.high, best.learning_rate, rel_tol=0.05)
+    )
 
 
 def test_importance_finds_the_hyperparameter_that_decides():
@@ -215,9 +227,14 @@ def test_no_trade_off_where_some_were_stopped_or_there_are_few(tmp_path):
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 10**6), st.floats(-1e6, 1e6) | st.just(math.nan)), max_size=400, unique_by=lambda p: p[0]),
-    st.integers(2, 50), st.booleans(),
-)  # fmt: skip
+    st.lists(
+        st.tuples(st.integers(1, 10**6), st.floats(-1e6, 1e6) | st.just(math.nan)),
+        max_size=400,
+        unique_by=lambda p: p[0],
+    ),
+    st.integers(2, 50),
+    st.booleans(),
+)
 def test_thinned_series_is_short_and_keeps_means_within_what_was_seen(points, most, log):
     points.sort()
     kept = [value for _, value in points if math.isfinite(value)]

@@ -75,9 +75,19 @@ def page(report):
 
 def test_report_tells_everything_in_order(report):
     assert [section.anchor for section in report.sections] == [
-        "recipe", "comparison", "heat-map", "curves", "methods", "importance", "pareto", "next", "calibration",
-        "completed", "stopped", "capsule",
-    ]  # fmt: skip
+        "recipe",
+        "comparison",
+        "heat-map",
+        "curves",
+        "methods",
+        "importance",
+        "pareto",
+        "next",
+        "calibration",
+        "completed",
+        "stopped",
+        "capsule",
+    ]
 
 
 def test_page_is_well_formed_and_its_anchors_lead_somewhere(page):
@@ -146,12 +156,19 @@ def hostile(history):
     )
     by_id = {trial.result.trial_id: trial.result for trial in trials}
     result = replace(
-        history.result, name=HOSTILE, storage=HOSTILE, trials=tuple(trial.result for trial in trials),
-        winner=by_id[history.result.winner.trial_id], runner_up=by_id[history.result.runner_up.trial_id],
+        history.result,
+        name=HOSTILE,
+        storage=HOSTILE,
+        trials=tuple(trial.result for trial in trials),
+        winner=by_id[history.result.winner.trial_id],
+        runner_up=by_id[history.result.runner_up.trial_id],
         base_scores={**history.result.base_scores, HOSTILE: 1.0},
-    )  # fmt: skip
-    content = {**history.content, "model": {**history.content["model"], "path": HOSTILE},
-               "data": {**history.content["data"], "train": HOSTILE}}  # fmt: skip
+    )
+    content = {
+        **history.content,
+        "model": {**history.content["model"], "path": HOSTILE},
+        "data": {**history.content["data"], "train": HOSTILE},
+    }
     environment = {"host": HOSTILE, "versions": {HOSTILE: HOSTILE}}
     return replace(
         history, result=result, trials=trials, content=content, inputs={HOSTILE: HOSTILE}, environment=environment

@@ -107,9 +107,17 @@ def test_a_metric_scored_beside_the_trials_at_milestones_has_its_curves(tmp_path
     folder = finished(tmp_path)
     trials = [trial for trial in read_sweep(folder).trials if len(trial.milestones) > 1][:2]
     found = [
-        LaterScores(trial.result.trial_id, each.index, each.samples_seen, {"quiz/accuracy": 0.0 if each.index else 0.25}, {}, 1.0)
-        for trial in trials for each in trial.milestones
-    ]  # fmt: skip
+        LaterScores(
+            trial.result.trial_id,
+            each.index,
+            each.samples_seen,
+            {"quiz/accuracy": 0.0 if each.index else 0.25},
+            {},
+            1.0,
+        )
+        for trial in trials
+        for each in trial.milestones
+    ]
     append_scores(folder.later_scores, found)
     report = reported(read_sweep(folder, signals=True))
     (chart,) = [chart for chart in report.charts() if chart.name == "curves-score-1"]
@@ -191,10 +199,20 @@ def certain(history):
     """Add the verdict of repeats and the audit of two stopped trials."""
     winner, runner_up = history.result.winner, history.result.runner_up
     recipes = tuple(
-        RecipeResult(name=trial.name.removesuffix(" s0"), trial_id=trial.trial_id, trial_ids=(trial.trial_id,), search_value=trial.objective,
-                     seeds=3, mean=trial.objective + 0.02, standard_error=0.01, training_seconds=40.0, place=place, reason=f"because {place}")
+        RecipeResult(
+            name=trial.name.removesuffix(" s0"),
+            trial_id=trial.trial_id,
+            trial_ids=(trial.trial_id,),
+            search_value=trial.objective,
+            seeds=3,
+            mean=trial.objective + 0.02,
+            standard_error=0.01,
+            training_seconds=40.0,
+            place=place,
+            reason=f"because {place}",
+        )
         for trial, place in ((winner, "best"), (runner_up, "behind"))
-    )  # fmt: skip
+    )
     verdict = WinnerVerdict("decided", 0.9, recipes, 2, 6, 24_576, "It beats the others over three new seeds.")
     share = MeasuredShare(0, 2, 0.0, 0.0, 0.84)
     audit = AuditResult(
@@ -216,8 +234,22 @@ def certain(history):
         "None of 2 audited trials would have won.",
     )
     stopped = [trial for trial in history.trials if trial.result.outcome is Outcome.STOPPED][:2]
-    audited = {t.result.trial_id: replace(t.result, role=Role.AUDIT, outcome=Outcome.COMPLETED, stopped_at=t.result.samples_seen, samples_seen=LEVELS[-1]) for t in stopped}  # fmt: skip
-    repeat = replace(history.trial(winner.trial_id), result=replace(winner, trial_id="repeat", role=Role.REPEAT, config=replace(winner.config, seed=7), name="the repeat"))  # fmt: skip
+    audited = {
+        t.result.trial_id: replace(
+            t.result,
+            role=Role.AUDIT,
+            outcome=Outcome.COMPLETED,
+            stopped_at=t.result.samples_seen,
+            samples_seen=LEVELS[-1],
+        )
+        for t in stopped
+    }
+    repeat = replace(
+        history.trial(winner.trial_id),
+        result=replace(
+            winner, trial_id="repeat", role=Role.REPEAT, config=replace(winner.config, seed=7), name="the repeat"
+        ),
+    )
     trials = (*(replace(t, result=audited.get(t.result.trial_id, t.result)) for t in history.trials), repeat)
     result = replace(history.result, verdict=verdict, audit=audit, trials=tuple(trial.result for trial in trials))
     return replace(history, result=result, trials=trials)

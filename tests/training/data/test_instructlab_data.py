@@ -167,7 +167,9 @@ def test_unmask_learns_the_contents_of_all_turns_but_the_systems(tokenizer: Any,
 
 def test_unmask_survives_a_template_that_strips_contents(tokenizer: Any) -> None:
     stripping = tokenizer.chat_template.replace("message['content']", "message['content'] | trim")
-    again = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, **(tokenizer.special_tokens_map | {"chat_template": stripping}))  # fmt: skip
+    again = type(tokenizer)(
+        tokenizer_object=tokenizer.backend_tokenizer, **(tokenizer.special_tokens_map | {"chat_template": stripping})
+    )
     tokens = Tokens(again, "digest", load_template(again, "auto", "m"), 128)
     unmasked = learned({"messages": TURNS, "unmask": True}, tokens)
     assert unmasked == ["what is two", f"three{tokens.template.end}", "user", f"five{tokens.template.end}"]

@@ -81,11 +81,15 @@ def test_tags_compare_as_they_are_written() -> None:
     ("tags", "phases", "message"),
     [
         (["knowledge", "other"], BY_TAG, r"1 of 2 rows belong to no phase: phase 'other' \(1 rows\)"),
-        (["skills"], [Phase("a", where={"phase": "skills"}), Phase("b", where={"phase": ["skills"]})], "row 1 to a and b"),
+        (
+            ["skills"],
+            [Phase("a", where={"phase": "skills"}), Phase("b", where={"phase": ["skills"]})],
+            "row 1 to a and b",
+        ),
         (["skills"], [Phase("a", where={"fase": "skills"})], "fase.*no row has this column.*Did you mean 'phase'"),
         (["skills"] * 4, BY_TAG, "knowledge.*no training row belongs to this phase"),
     ],
-)  # fmt: skip
+)
 def test_tags_that_do_not_fit_say_so(
     tokens: Tokens, write: Write, tmp_path: Path, tags: list[str], phases: list[Phase], message: str
 ) -> None:
@@ -177,7 +181,11 @@ def test_replay_holds_under_phased_alone(tokens: Tokens, write: Write, tmp_path:
     [
         ({"train": "x", "phases": [Phase("a")]}, "phases.0", "this one has none of them"),
         ({"train": "x", "phases": [Phase("a", share=1.0, where={"p": "a"})]}, "phases.0", "where and share"),
-        ({"train": "x", "phases": [Phase("a", share=0.5), Phase("b", where={"p": "a"})]}, "phases.1.where", "so all must"),
+        (
+            {"train": "x", "phases": [Phase("a", share=0.5), Phase("b", where={"p": "a"})]},
+            "phases.1.where",
+            "so all must",
+        ),
         ({"train": "x", "phases": [Phase("a", share=0.5), Phase("b", share=0.4)]}, "phases", "add up to 1"),
         ({"train": "x", "phases": [Phase("a", share=0.5), Phase("a", share=0.5)]}, "phases.1.name", "different names"),
         ({"train": "x", "phases": [Phase("a", share=1.0, replay=0.1)]}, "phases.0.replay", "no earlier one"),
@@ -185,7 +193,7 @@ def test_replay_holds_under_phased_alone(tokens: Tokens, write: Write, tmp_path:
         ({"phases": [Phase("a", share=1.0)]}, "phases.0", "neither is given"),
         ({}, "train", "missing"),
     ],
-)  # fmt: skip
+)
 def test_contradictions_are_found_before_a_source_is_opened(
     tokens: Tokens, tmp_path: Path, settings: dict[str, Any], field: str, rule: str
 ) -> None:

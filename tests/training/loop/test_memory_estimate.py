@@ -57,9 +57,13 @@ def test_fixed_parts_of_the_estimate_are_exact():
 def test_estimate_of_an_8b_model_is_plausible():
     with torch.device("meta"):
         model = tiny_model(
-            vocab_size=128_256, hidden_size=4096, intermediate_size=14_336, num_hidden_layers=32,
-            num_attention_heads=32, num_key_value_heads=8,
-        )  # fmt: skip
+            vocab_size=128_256,
+            hidden_size=4096,
+            intermediate_size=14_336,
+            num_hidden_layers=32,
+            num_attention_heads=32,
+            num_key_value_heads=8,
+        )
     shape = ModelShape.of(model)
     full = estimate_memory(shape, shape.parameters, TrainingSettings(), micro_batch_tokens=8192, on_gpu=True)
     assert shape.parameters == pytest.approx(8.03e9, rel=0.01)

@@ -65,9 +65,13 @@ def test_method_trains_reloads_generates_and_merges(case, tmp_path):
 def _check_generation(run):
     prompt = run.batch["input_ids"][:, :8]
     made = run.model.generate(
-        input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=2, do_sample=False, pad_token_id=0,
+        input_ids=prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=2,
+        do_sample=False,
+        pad_token_id=0,
         **run.method.forward_kwargs(run.batch),
-    )  # fmt: skip
+    )
     assert made.shape[0] == ROWS
     assert made.shape[1] <= 10 < LENGTH
 

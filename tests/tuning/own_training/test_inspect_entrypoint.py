@@ -67,9 +67,13 @@ def test_a_digest_follows_the_contents(tmp_path: Path) -> None:
         (GOOD, {"inputs": ["rows.jsonl"]}, "entrypoint.inputs = 'rows.jsonl': there is no such file in"),
         (GOOD, {"command": ["no-such-program"]}, "entrypoint.command = 'no-such-program': there is no such command"),
         (GOOD, {"command": ["./run.sh"]}, r"there is no program /.*/\./run.sh|there is no program /.*/run.sh"),
-        (GOOD, {"command": ["python", "skript.py"]}, r"entrypoint.command = 'skript.py': there is no such file in .* 'script.py'\?"),
+        (
+            GOOD,
+            {"command": ["python", "skript.py"]},
+            r"entrypoint.command = 'skript.py': there is no such file in .* 'script.py'\?",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_told_with_file_and_field(
     tmp_path: Path, code: str | None, settings: dict[str, Any], said: str
 ) -> None:

@@ -63,10 +63,15 @@ def make(tmp_path: Path) -> Iterator[Make]:
         settings = {"function": "script.py:train", "folder": str(tmp_path), "grace_seconds": 5.0}
         config = TrialConfig("own", 8, 0.1, 64, method_options={"width": 3})
         task = WorkerTask(
-            setup=TrialSetup(ModelSettings(""), DataSettings(), (), TrainingSettings()), setup_digest="",
-            folder=SweepFolder(tmp_path / "runs", "small"), levels=LEVELS, divergence=DivergenceRule(), threads=1,
-            entrypoint=EntrypointSettings(**{**settings, **changes}), judged=("eval/loss",),
-        )  # fmt: skip
+            setup=TrialSetup(ModelSettings(""), DataSettings(), (), TrainingSettings()),
+            setup_digest="",
+            folder=SweepFolder(tmp_path / "runs", "small"),
+            levels=LEVELS,
+            divergence=DivergenceRule(),
+            threads=1,
+            entrypoint=EntrypointSettings(**{**settings, **changes}),
+            judged=("eval/loss",),
+        )
         made.append(OwnTrialRunner(task, {"trial_id": "abc", "trial": config.as_dict(), "known_milestones": known}))
         return made[-1]
 
@@ -106,8 +111,10 @@ def test_milestones_follow_one_another_in_one_process(make: Make, tmp_path: Path
     assert [runner.step()["milestone"] for _ in LEVELS] == [0, 1, 2]
     found = reports(tmp_path)
     assert [(each.level, each.samples_seen, each.state) for each in found] == [
-        (16, 16, TrialState.RUNNING), (32, 32, TrialState.RUNNING), (64, 64, TrialState.COMPLETED),
-    ]  # fmt: skip
+        (16, 16, TrialState.RUNNING),
+        (32, 32, TrialState.RUNNING),
+        (64, 64, TrialState.COMPLETED),
+    ]
     assert [each.scores for each in found] == [{"eval/loss": pytest.approx(0.9**n)} for n in (2, 4, 8)]
     assert signals(tmp_path) == WHOLE
     assert found[0].setup_seconds > 0
@@ -208,8 +215,10 @@ def test_one_large_step_passes_several_milestones(make: Make, tmp_path: Path) ->
     runner._config = runner._config.from_dict({**runner._config.as_dict(), "effective_batch_size": 40})
     assert [runner.step()["milestone"] for _ in LEVELS] == [0, 1, 2]
     assert [(each.level, each.samples_seen, len(each.signals)) for each in reports(tmp_path)] == [
-        (16, 40, 1), (32, 40, 0), (64, 64, 1),
-    ]  # fmt: skip
+        (16, 40, 1),
+        (32, 40, 0),
+        (64, 64, 1),
+    ]
 
 
 def test_an_end_on_purpose_completes_the_trial(make: Make, tmp_path: Path) -> None:
@@ -234,12 +243,15 @@ def test_what_follows_the_last_milestone_runs_to_its_end(make: Make, tmp_path: P
         (TRAIN.replace("scores=scores", "scores=None"), "at 16 samples was reported without 'eval/loss'"),
         (TRAIN.replace("samples_seen=seen", "samples_seen=seen % 24"), "samples_seen = '0': the samples seen fell: 16"),
         (TRAIN.replace("samples_seen=seen", "samples_seen=5 * seen"), "one report passes several milestones (16, 32)"),
-        (TRAIN.replace("if trial.should_stop():", "if seen == 24:"), "samples_seen = 24: it ended before the budget of 64"),
+        (
+            TRAIN.replace("if trial.should_stop():", "if seen == 24:"),
+            "samples_seen = 24: it ended before the budget of 64",
+        ),
         ("def train(trial): pass", "it ended without having reported anything"),
         ("def train(): pass", "train must take exactly one argument, the trial"),
         ("train = 3", "script.py has no function named 'train'"),
     ],
-)  # fmt: skip
+)
 def test_code_that_breaks_its_promise_is_told_in_one_sentence(make: Make, code: str, said: str) -> None:
     runner = make(code)
     results = [runner.step()]

@@ -12,13 +12,19 @@ from orchestrator.reporting.findings.analysis.runs import Runs
 from orchestrator.reporting.findings.registration.registration import Finding, Registration, Target
 
 ANALYSES: Mapping[str, Callable[[Runs, Sequence[Target]], Effects]] = {
-    "F1": batches, "F2": early_signals, "F3": warmups, "F4": schedules, "F5": strategies, "F6": recipes, "F7": rates,
-}  # fmt: skip
+    "F1": batches,
+    "F2": early_signals,
+    "F3": warmups,
+    "F4": schedules,
+    "F5": strategies,
+    "F6": recipes,
+    "F7": rates,
+}
 
 
 def analyse(
     finding: Finding, runs: Runs, there: Mapping[str, bool], shared: Registration, testbed: bool
-) -> FindingOutcome:  # fmt: skip
+) -> FindingOutcome:
     """Test a finding on the runs of its sweeps.
 
     Args:

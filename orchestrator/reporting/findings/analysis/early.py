@@ -104,14 +104,19 @@ def early_signals(runs: Runs, targets: Sequence[Target]) -> Effects:
     effects: dict[tuple[str, Target], Effect] = {}
     for target in targets:
         reads: Mapping[str, tuple[Axis, Read]] = {
-            "grad_norm_across_rates": ("rates", norm), "loss_across_rates": ("rates", loss),
-            "corrected_norm_across_rates": ("rates", corrected), "lowest_rate": ("rates", lowest_rate),
+            "grad_norm_across_rates": ("rates", norm),
+            "loss_across_rates": ("rates", loss),
+            "corrected_norm_across_rates": ("rates", corrected),
+            "lowest_rate": ("rates", lowest_rate),
             "own_score_across_rates": ("rates", grid.own_score(target)),
-            "grad_norm_across_batches": ("batches", norm), "loss_across_batches": ("batches", loss),
-            "corrected_norm_across_batches": ("batches", corrected), "largest_batch": ("batches", largest_batch),
-            "grad_norm_overall": ("overall", norm), "loss_overall": ("overall", loss),
+            "grad_norm_across_batches": ("batches", norm),
+            "loss_across_batches": ("batches", loss),
+            "corrected_norm_across_batches": ("batches", corrected),
+            "largest_batch": ("batches", largest_batch),
+            "grad_norm_overall": ("overall", norm),
+            "loss_overall": ("overall", loss),
             "both_nulls_overall": ("overall", both_nulls),
-        }  # fmt: skip
+        }
         effects |= {(name, target): grid.correlation(axis, read, target) for name, (axis, read) in reads.items()}
         effects["grad_norm_beyond_null", target] = grid.beyond("rates", norm, lowest_rate, target)
         effects["loss_beyond_null", target] = grid.beyond("rates", loss, lowest_rate, target)

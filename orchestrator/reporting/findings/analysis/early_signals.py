@@ -25,8 +25,9 @@ def early(run: Run, signal: Signal, samples: int) -> float:
     large that no step ends there, the last step that ends before counts. NaN where the run does not have the signal.
     """
     values = [
-        (entry.samples_seen, value) for entry in run.signals
+        (entry.samples_seen, value)
+        for entry in run.signals
         if entry.samples_seen <= samples and (value := _READ[signal](entry)) is not None
-    ]  # fmt: skip
+    ]
     late = [value for seen, value in values if seen > samples / 2] or [value for _, value in values[-1:]]
     return sum(late) / len(late) if late else math.nan

@@ -39,10 +39,16 @@ class Judged:
         """Return a JSON-able dictionary; numbers that do not exist are None."""
         effect = {name: _number(value) for name, value in asdict(self.effect).items()}
         return {
-            "comparison": self.comparison.name, "says": self.comparison.says, "rule": self.comparison.rule,
-            "primary": self.comparison.primary, "target": self.target, "minimum": self.minimum, **effect,
-            "verdict": self.verdict, "needed": self.needed,
-        }  # fmt: skip
+            "comparison": self.comparison.name,
+            "says": self.comparison.says,
+            "rule": self.comparison.rule,
+            "primary": self.comparison.primary,
+            "target": self.target,
+            "minimum": self.minimum,
+            **effect,
+            "verdict": self.verdict,
+            "needed": self.needed,
+        }
 
 
 @dataclass(frozen=True)
@@ -78,15 +84,20 @@ class FindingOutcome:
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
         return {
-            "finding": self.finding.id, "title": self.finding.title, "statement": self.finding.statement,
-            "verdict": self.verdict, "why": self.why, "target": self.target, "seeds": self.seeds,
+            "finding": self.finding.id,
+            "title": self.finding.title,
+            "statement": self.finding.statement,
+            "verdict": self.verdict,
+            "why": self.why,
+            "target": self.target,
+            "seeds": self.seeds,
             "comparisons": [each.as_dict() for each in self.judged],
-        }  # fmt: skip
+        }
 
 
 def conclude(
     finding: Finding, effects: Effects, targets: Sequence[Target], seeds: int, shared: Registration, testbed: bool
-) -> FindingOutcome:  # fmt: skip
+) -> FindingOutcome:
     """Judge a finding's effects by its registration."""
     primary = finding.primary_target["testbed" if testbed else "own"]
     judged = []

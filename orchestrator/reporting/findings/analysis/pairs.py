@@ -55,8 +55,10 @@ def batches(runs: Runs, targets: Sequence[Target]) -> Effects:
             "large_minus_lab": (by_seed(LARGE, target, final), by_seed(LAB, target, final)),
             "small_ahead_early": (by_seed(SMALL, target, early), by_seed(LAB, target, early)),
             "chosen_lab_minus_small": (by_seed(LAB, target, chosen), by_seed(SMALL, target, chosen)),
-            "peak_lab_minus_small": tuple([best_on_test(runs, arms[batch], target, seed) for seed in seeds] for batch in (LAB, SMALL)),  # type: ignore[dict-item]
-        }  # fmt: skip
+            "peak_lab_minus_small": tuple(
+                [best_on_test(runs, arms[batch], target, seed) for seed in seeds] for batch in (LAB, SMALL)
+            ),  # type: ignore[dict-item]
+        }
         effects |= {(name, target): mean_effect(_minus(*pair)) for name, pair in pairs.items()}
     return effects
 
@@ -75,9 +77,11 @@ def warmups(runs: Runs, targets: Sequence[Target]) -> Effects:
         (name, target): between(0, other, target, score)
         for target in targets
         for name, other, score in (
-            ("none_minus_25", 25, final), ("none_minus_100", 100, final), ("peak_none_minus_25", 25, peak),
+            ("none_minus_25", 25, final),
+            ("none_minus_100", 100, final),
+            ("peak_none_minus_25", 25, peak),
         )
-    }  # fmt: skip
+    }
 
 
 def schedules(runs: Runs, targets: Sequence[Target]) -> Effects:
@@ -97,9 +101,11 @@ def schedules(runs: Runs, targets: Sequence[Target]) -> Effects:
         (name, target): between(target, score)
         for target in targets
         for name, score in (
-            ("constant_minus_cosine", final), ("constant_minus_cosine_both_sides", final), ("peak_constant_minus_cosine", peak),
+            ("constant_minus_cosine", final),
+            ("constant_minus_cosine_both_sides", final),
+            ("peak_constant_minus_cosine", peak),
         )
-    }  # fmt: skip
+    }
 
 
 def strategies(runs: Runs, targets: Sequence[Target]) -> Effects:
@@ -150,7 +156,7 @@ def recipes(runs: Runs, targets: Sequence[Target]) -> Effects:
 
 def _recipe_difference(
     runs: Runs, lab: Arm, other: Arm, seed: int, target: Target, scores: tuple[Score | str, Score]
-) -> float:  # fmt: skip
+) -> float:
     one, two = runs.get(lab, seed), runs.get(other, seed)
     if one is None or two is None:
         return math.nan

@@ -149,9 +149,10 @@ def runs_of(history: SweepHistory, design: str, scale: Scale, baseline: float) -
     """
     ended = (Outcome.COMPLETED, Outcome.DIVERGED)
     chosen = [
-        trial for trial in history.trials
+        trial
+        for trial in history.trials
         if trial.result.outcome in ended and trial.milestones and trial.result.role is Role.SEARCH
-    ]  # fmt: skip
+    ]
     return [_run(trial, design, scale, baseline) for trial in chosen]
 
 

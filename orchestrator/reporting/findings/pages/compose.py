@@ -44,28 +44,39 @@ def _headline(facts: FindingsFacts) -> list[Sentence]:
     counts = facts.counts()
     tested = [f"{count} {verdict}" for verdict, count in counts.items() if count]
     lines: list[Sentence] = [
-        (Strong(f"Of {counted(len(facts.outcomes), 'finding')}: {', '.join(tested)}"),
-         f", for {' and '.join(facts.models)} on {facts.data}."),
-    ]  # fmt: skip
+        (
+            Strong(f"Of {counted(len(facts.outcomes), 'finding')}: {', '.join(tested)}"),
+            f", for {' and '.join(facts.models)} on {facts.data}.",
+        ),
+    ]
     if not facts.complete:
         done, planned = (sum(getattr(sweep, name) for sweep in facts.sweeps) for name in ("trials", "planned"))
-        lines.append((f"The suite is not finished: {done} of {planned} trials are trained to their end. ",
-                      "Findings whose sweeps are complete are judged below; the same command goes on with the others."))  # fmt: skip
+        lines.append(
+            (
+                f"The suite is not finished: {done} of {planned} trials are trained to their end. ",
+                "Findings whose sweeps are complete are judged below; the same command goes on with the others.",
+            )
+        )
     return lines
 
 
 def _verdicts(facts: FindingsFacts) -> Section:
     columns = [
-        Column("finding"), Column("the paper says", wide=True), Column("verdict", strong=True), Column("primary effects", wide=True),
+        Column("finding"),
+        Column("the paper says", wide=True),
+        Column("verdict", strong=True),
+        Column("primary effects", wide=True),
         Column("seeds", True),
-    ]  # fmt: skip
+    ]
     rows = [_row(outcome) for outcome in facts.outcomes]
     blocks: list[Block] = [Table(columns, rows), *(warning(text) for text in facts.notes)]
-    blocks.append(note(
-        "A verdict holds for this base, data and target and no further. Undecided means that the trials allow both; "
-        "each finding below says what number would decide. A positive effect speaks for the paper; its 95 % interval stands "
-        "in brackets."
-    ))  # fmt: skip
+    blocks.append(
+        note(
+            "A verdict holds for this base, data and target and no further. Undecided means that the trials allow both; "
+            "each finding below says what number would decide. A positive effect speaks for the paper; its 95 % interval stands "
+            "in brackets."
+        )
+    )
     return Section("verdicts", "Verdicts", blocks)
 
 
@@ -73,30 +84,53 @@ def _row(outcome: FindingOutcome) -> list[str]:
     finding = outcome.finding
     told = "; ".join(
         f"{each.comparison.says}: {effect_text(each)} ({interval_text(each)})"
-        for each in outcome.primary if each.effect.known
-    )  # fmt: skip
+        for each in outcome.primary
+        if each.effect.known
+    )
     name = f"{finding.id} {finding.title}"
     return [name, finding.statement, outcome.verdict or "not tested", told or outcome.why, str(outcome.seeds or "-")]
 
 
 def _basis(facts: FindingsFacts) -> Section:
     columns = [
-        Column("sweep"), Column("trials", True), Column("planned", True), Column("state"), Column("trial time", True),
+        Column("sweep"),
+        Column("trials", True),
+        Column("planned", True),
+        Column("state"),
+        Column("trial time", True),
         Column("MLflow run"),
-    ]  # fmt: skip
+    ]
     rows = [
-        [sweep.name, str(sweep.trials), str(sweep.planned), "complete" if sweep.complete else "open",
-         duration(sweep.seconds) if sweep.seconds else "-", sweep.run_id or "-"]
+        [
+            sweep.name,
+            str(sweep.trials),
+            str(sweep.planned),
+            "complete" if sweep.complete else "open",
+            duration(sweep.seconds) if sweep.seconds else "-",
+            sweep.run_id or "-",
+        ]
         for sweep in facts.sweeps
-    ]  # fmt: skip
+    ]
     items: list[Sentence] = [
-        (Strong("Baseline learning rate: "), f"{rate_text(facts.baseline)}, which stands for the paper's 2e-5; {facts.baseline_from}."),
+        (
+            Strong("Baseline learning rate: "),
+            f"{rate_text(facts.baseline)}, which stands for the paper's 2e-5; {facts.baseline_from}.",
+        ),
         (Strong("Registration: "), f"digest {facts.digest} of the findings and designs in the package."),
         (Strong("To go on, or to do it again: "), Mono(facts.command)),
         (Strong("Scoring: "), f"{percent(facts.evaluation_share)} of the trials' time."),
-    ]  # fmt: skip
-    return Section("basis", "What it rests on", [
-        Table(columns, rows), Bullets(items),
-        Paragraph(("Learning rates and batch sizes in plots and tables are the paper's; the scaling rule turns them into this "
-                   "scale's (docs/explanation/scaling-the-paper.md).",)),
-    ])  # fmt: skip
+    ]
+    return Section(
+        "basis",
+        "What it rests on",
+        [
+            Table(columns, rows),
+            Bullets(items),
+            Paragraph(
+                (
+                    "Learning rates and batch sizes in plots and tables are the paper's; the scaling rule turns them into this "
+                    "scale's (docs/explanation/scaling-the-paper.md).",
+                )
+            ),
+        ],
+    )

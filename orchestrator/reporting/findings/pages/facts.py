@@ -81,9 +81,17 @@ class FindingsFacts:
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary."""
         return {
-            "scale": self.scale, "models": list(self.models), "data": self.data, "baseline": self.baseline,
-            "baseline_from": self.baseline_from, "complete": self.complete, "registration": self.digest,
-            "sweeps": [asdict(sweep) for sweep in self.sweeps], "verdicts": dict(self.counts()),
-            "findings": [outcome.as_dict() for outcome in self.outcomes], "notes": list(self.notes),
-            "evaluation_share": self.evaluation_share, "command": self.command,
-        }  # fmt: skip
+            "scale": self.scale,
+            "models": list(self.models),
+            "data": self.data,
+            "baseline": self.baseline,
+            "baseline_from": self.baseline_from,
+            "complete": self.complete,
+            "registration": self.digest,
+            "sweeps": [asdict(sweep) for sweep in self.sweeps],
+            "verdicts": dict(self.counts()),
+            "findings": [outcome.as_dict() for outcome in self.outcomes],
+            "notes": list(self.notes),
+            "evaluation_share": self.evaluation_share,
+            "command": self.command,
+        }

@@ -36,11 +36,16 @@ def published() -> Mapping[str, Mapping[str, Any]]:
 def paper_charts(finding: str) -> list[Chart]:
     """Return the paper's charts of a finding."""
     return [
-        dots_chart(f"{finding}-paper-{place}", chart["title"], chart["x"], chart["y"],
-                   [Dot(str(where), value, series) for where, value, series in chart["rows"]],
-                   f"{chart['y']} by {chart['x']} as published.")
+        dots_chart(
+            f"{finding}-paper-{place}",
+            chart["title"],
+            chart["x"],
+            chart["y"],
+            [Dot(str(where), value, series) for where, value, series in chart["rows"]],
+            f"{chart['y']} by {chart['x']} as published.",
+        )
         for place, chart in enumerate(published()[finding]["charts"], 1)
-    ]  # fmt: skip
+    ]
 
 
 def own_charts(finding: str, runs: Runs, target: Target) -> list[Chart]:
@@ -91,11 +96,23 @@ def _batches(runs: Runs, target: Target) -> list[Chart]:
         dots.append(_dot(f"{batch:,}", "here", [final(run, target) for run in _of(runs, best)], target))
         steps += _mean_curve(_of(runs, best), f"batch {batch:,}, rate {rate_text(best.rate)}", target)
     return [
-        dots_chart("F1-here-1", "Here: final score by batch", "effective batch size (the paper's)", title_of(target),
-                   _dots(dots), "Final score of each batch at its own best rate, mean over seeds with 95 % interval."),
-        curves_chart("F1-here-2", "Here: do the curves cross?", "samples seen", title_of(target), steps,
-                     "Score over samples seen, mean over seeds, each batch at its best rate."),
-    ]  # fmt: skip
+        dots_chart(
+            "F1-here-1",
+            "Here: final score by batch",
+            "effective batch size (the paper's)",
+            title_of(target),
+            _dots(dots),
+            "Final score of each batch at its own best rate, mean over seeds with 95 % interval.",
+        ),
+        curves_chart(
+            "F1-here-2",
+            "Here: do the curves cross?",
+            "samples seen",
+            title_of(target),
+            steps,
+            "Score over samples seen, mean over seeds, each batch at its best rate.",
+        ),
+    ]
 
 
 def _early(runs: Runs, target: Target) -> list[Chart]:
@@ -115,20 +132,40 @@ def _early(runs: Runs, target: Target) -> list[Chart]:
     for share in shared.early_shares:
         at = EarlyGrid(runs, round(share * whole))
         reads = {
-            "lower gradient norm": at.signal("grad_norm"), "higher training loss": at.signal("loss"),
-            "null: lowest rate": lowest_rate, "the score itself": at.own_score(target),
-        }  # fmt: skip
+            "lower gradient norm": at.signal("grad_norm"),
+            "higher training loss": at.signal("loss"),
+            "null: lowest rate": lowest_rate,
+            "the score itself": at.own_score(target),
+        }
         correlations += [
             Step(100 * share, at.correlation("rates", read, target).value, label) for label, read in reads.items()
         ]
     return [
-        curves_chart("F2-here-1", "Here: gradient norm at the LAB batch, first seed", "samples seen", "gradient norm", signals,
-                     "Gradient norm over samples seen, one curve per learning rate."),
-        scatter_chart("F2-here-2", "Here: early gradient norm and final score, LAB batch", "early gradient norm", title_of(target), norm,
-                      "Each point is a trial; colours are learning rates."),
-        curves_chart("F2-here-3", "Here: rank correlation by length of the early span", "early span, % of training",
-                     "rank correlation, across rates", correlations, "Correlation of each signal with the final score, by the share of training at which it is read."),
-    ]  # fmt: skip
+        curves_chart(
+            "F2-here-1",
+            "Here: gradient norm at the LAB batch, first seed",
+            "samples seen",
+            "gradient norm",
+            signals,
+            "Gradient norm over samples seen, one curve per learning rate.",
+        ),
+        scatter_chart(
+            "F2-here-2",
+            "Here: early gradient norm and final score, LAB batch",
+            "early gradient norm",
+            title_of(target),
+            norm,
+            "Each point is a trial; colours are learning rates.",
+        ),
+        curves_chart(
+            "F2-here-3",
+            "Here: rank correlation by length of the early span",
+            "early span, % of training",
+            "rank correlation, across rates",
+            correlations,
+            "Correlation of each signal with the final score, by the share of training at which it is read.",
+        ),
+    ]
 
 
 def _warmups(runs: Runs, target: Target) -> list[Chart]:
@@ -136,8 +173,16 @@ def _warmups(runs: Runs, target: Target) -> list[Chart]:
         _dot(str(arm.warmup), arm.schedule, [final(run, target) for run in _of(runs, arm)], target)
         for arm in sorted(runs.arms("schedule"), key=lambda arm: (arm.warmup, arm.schedule == "cosine"))
     ]
-    return [dots_chart("F3-here-1", "Here: final score by warm-up", "warm-up, steps of 3,840 samples in the paper",
-                       title_of(target), _dots(dots), "Final score by warm-up and schedule, mean over seeds with 95 % interval.")]  # fmt: skip
+    return [
+        dots_chart(
+            "F3-here-1",
+            "Here: final score by warm-up",
+            "warm-up, steps of 3,840 samples in the paper",
+            title_of(target),
+            _dots(dots),
+            "Final score by warm-up and schedule, mean over seeds with 95 % interval.",
+        )
+    ]
 
 
 def _schedules(runs: Runs, target: Target) -> list[Chart]:
@@ -145,8 +190,16 @@ def _schedules(runs: Runs, target: Target) -> list[Chart]:
         _dot(arm.schedule, f"warm-up {arm.warmup}", [final(run, target) for run in _of(runs, arm)], target)
         for arm in sorted(runs.arms("schedule"), key=lambda arm: (arm.schedule == "cosine", arm.warmup))
     ]
-    return [dots_chart("F4-here-1", "Here: final score by schedule", "schedule", title_of(target), _dots(dots),
-                       "Final score by schedule and warm-up, mean over seeds with 95 % interval.")]  # fmt: skip
+    return [
+        dots_chart(
+            "F4-here-1",
+            "Here: final score by schedule",
+            "schedule",
+            title_of(target),
+            _dots(dots),
+            "Final score by schedule and warm-up, mean over seeds with 95 % interval.",
+        )
+    ]
 
 
 def _unit_of(targets: Sequence[Target]) -> str:
@@ -159,18 +212,31 @@ def _strategies(runs: Runs, target: Target) -> list[Chart]:
     names: tuple[Target, ...] = ("knowledge", "skills") if "knowledge" in runs.targets else (target,)
     dots = [
         _dot(title_of(name), arm.strategy, [peak(run, name) for run in _of(runs, arm)], name)
-        for name in names for arm in arms
-    ]  # fmt: skip
+        for name in names
+        for arm in arms
+    ]
     steps = [step for arm in arms for step in _mean_curve(_of(runs, arm), arm.strategy, target)]
     samples = ", ".join(
         f"{arm.strategy} {np.mean([chosen_samples(run, target) for run in _of(runs, arm)]):,.0f}" for arm in arms
     )
     return [
-        dots_chart("F5-here-1", "Here: stacked and phased, best checkpoint", "score", _unit_of(names), _dots(dots),
-                   "Best checkpoint on the test, mean over seeds with 95 % interval."),
-        curves_chart("F5-here-2", f"Here: over samples (to the peak: {samples})", "samples seen", title_of(target), steps,
-                     "Score over samples seen, mean over seeds."),
-    ]  # fmt: skip
+        dots_chart(
+            "F5-here-1",
+            "Here: stacked and phased, best checkpoint",
+            "score",
+            _unit_of(names),
+            _dots(dots),
+            "Best checkpoint on the test, mean over seeds with 95 % interval.",
+        ),
+        curves_chart(
+            "F5-here-2",
+            f"Here: over samples (to the peak: {samples})",
+            "samples seen",
+            title_of(target),
+            steps,
+            "Score over samples seen, mean over seeds.",
+        ),
+    ]
 
 
 def _recipes(runs: Runs, target: Target) -> list[Chart]:
@@ -180,14 +246,28 @@ def _recipes(runs: Runs, target: Target) -> list[Chart]:
     names: tuple[Target, ...] = ("knowledge", "skills") if "knowledge" in runs.targets else (target,)
     dots = [
         _dot(title_of(name), label, [peak(run, name) for run in _of(runs, arm)], name)
-        for name in names for label, arm in named[:2]
-    ]  # fmt: skip
+        for name in names
+        for label, arm in named[:2]
+    ]
     steps = [step for label, arm in named for step in _mean_curve(_of(runs, arm), label, target)]
     return [
-        dots_chart("F6-here-1", "Here: as the paper compares (best checkpoint, unequal samples)", "score", _unit_of(names),
-                   _dots(dots), "Best checkpoint on the test, mean over seeds with 95 % interval."),
-        curves_chart("F6-here-2", "Here: at equal samples", "samples seen", title_of(target), steps, "Score over samples seen, mean over seeds."),
-    ]  # fmt: skip
+        dots_chart(
+            "F6-here-1",
+            "Here: as the paper compares (best checkpoint, unequal samples)",
+            "score",
+            _unit_of(names),
+            _dots(dots),
+            "Best checkpoint on the test, mean over seeds with 95 % interval.",
+        ),
+        curves_chart(
+            "F6-here-2",
+            "Here: at equal samples",
+            "samples seen",
+            title_of(target),
+            steps,
+            "Score over samples seen, mean over seeds.",
+        ),
+    ]
 
 
 def _rates(runs: Runs, target: Target) -> list[Chart]:
@@ -199,13 +279,31 @@ def _rates(runs: Runs, target: Target) -> list[Chart]:
             steps.append(Step(arm.rate, float(mean), label))
         best.append(Dot(label, best_rate(runs, arms, target, runs.seeds(design)).rate, "best rate"))
     return [
-        dots_chart("F7-here-1", "Here: best learning rate", "base", "best learning rate (the paper's scale)", best,
-                   "Best rate of each base by validation."),
-        curves_chart("F7-here-2", "Here: final score by learning rate, LAB batch", "learning rate (the paper's scale)", title_of(target),
-                     steps, "Final score by learning rate, mean over seeds."),
-    ]  # fmt: skip
+        dots_chart(
+            "F7-here-1",
+            "Here: best learning rate",
+            "base",
+            "best learning rate (the paper's scale)",
+            best,
+            "Best rate of each base by validation.",
+        ),
+        curves_chart(
+            "F7-here-2",
+            "Here: final score by learning rate, LAB batch",
+            "learning rate (the paper's scale)",
+            title_of(target),
+            steps,
+            "Final score by learning rate, mean over seeds.",
+        ),
+    ]
 
 
 _DRAWN: Mapping[str, Callable[[Runs, Target], list[Chart]]] = {
-    "F1": _batches, "F2": _early, "F3": _warmups, "F4": _schedules, "F5": _strategies, "F6": _recipes, "F7": _rates,
-}  # fmt: skip
+    "F1": _batches,
+    "F2": _early,
+    "F3": _warmups,
+    "F4": _schedules,
+    "F5": _strategies,
+    "F6": _recipes,
+    "F7": _rates,
+}

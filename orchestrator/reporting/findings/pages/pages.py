@@ -33,9 +33,14 @@ from orchestrator.reporting.sweep_report.layout.blocks import (
 from orchestrator.reporting.text.numbers import number
 
 COLUMNS = (
-    Column("compared", wide=True), Column("effect (+ as claimed)", True), Column("95 % interval", True), Column("n", True),
-    Column("matters from", True), Column("verdict"), Column("n that would decide", True),
-)  # fmt: skip
+    Column("compared", wide=True),
+    Column("effect (+ as claimed)", True),
+    Column("95 % interval", True),
+    Column("n", True),
+    Column("matters from", True),
+    Column("verdict"),
+    Column("n that would decide", True),
+)
 
 _READING = (
     'An effect above zero speaks for the paper. The short grey lines in the plot, and "matters from" in the table, are the '
@@ -82,10 +87,13 @@ def _about(outcome: FindingOutcome, facts: FindingsFacts) -> str:
 
 def _primary_items(outcome: FindingOutcome) -> list[Sentence]:
     return [
-        (f"{_upper(each.comparison.says)}: ", Strong(effect_text(each)),
-         f" ({interval_text(each)}), n = {each.effect.n}: {each.verdict}{_needed(each)}.")
+        (
+            f"{_upper(each.comparison.says)}: ",
+            Strong(effect_text(each)),
+            f" ({interval_text(each)}), n = {each.effect.n}: {each.verdict}{_needed(each)}.",
+        )
         for each in outcome.primary
-    ]  # fmt: skip
+    ]
 
 
 def _elsewhere(outcome: FindingOutcome) -> list[Sentence]:
@@ -103,9 +111,12 @@ def _against(outcome: FindingOutcome) -> list[Sentence]:
     told = [
         f"{each.comparison.says} ({effect_text(each)})"
         for each in outcome.judged
-        if each.target == outcome.target and each not in outcome.primary and each.effect.known
-        and each.verdict == "not reproduced" and each.effect.high < 0
-    ]  # fmt: skip
+        if each.target == outcome.target
+        and each not in outcome.primary
+        and each.effect.known
+        and each.verdict == "not reproduced"
+        and each.effect.high < 0
+    ]
     return [(f"Against it speaks: {'; '.join(told)}.",)] if told and outcome.verdict == "reproduced" else []
 
 
@@ -171,16 +182,25 @@ def _row(each: Judged) -> list[str]:
     if not math.isfinite(effect.value):
         return [each.comparison.says, "-", "-", str(effect.n), number(each.minimum, 3), "-", "-"]
     needed = "" if each.verdict != "undecided" else f"{each.needed:,}" if each.needed else "not feasible"
-    return [each.comparison.says, effect_text(each), interval_text(each), str(effect.n), number(each.minimum, 3),
-            each.verdict, needed]  # fmt: skip
+    return [
+        each.comparison.says,
+        effect_text(each),
+        interval_text(each),
+        str(effect.n),
+        number(each.minimum, 3),
+        each.verdict,
+        needed,
+    ]
 
 
 def _registered(outcome: FindingOutcome) -> Details:
     finding = outcome.finding
     items = [
-        (Strong("Observations: "), finding.unit), (Strong("Inference: "), finding.method),
-        (Strong("Verdict: "), finding.verdict), (Strong("Seeds for a verdict: "), f"at least {finding.least_seeds}."),
-    ]  # fmt: skip
+        (Strong("Observations: "), finding.unit),
+        (Strong("Inference: "), finding.method),
+        (Strong("Verdict: "), finding.verdict),
+        (Strong("Seeds for a verdict: "), f"at least {finding.least_seeds}."),
+    ]
     return Details("How it was tested (fixed before any result was seen)", [Bullets(items)])
 
 

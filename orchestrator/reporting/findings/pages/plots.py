@@ -56,12 +56,21 @@ def dots_chart(name: str, title: str, x: str, y: str, dots: Sequence[Dot], alt: 
     values = [value for dot in dots for value in (dot.value, dot.low, dot.high) if value is not None]
     places = list(dict.fromkeys(dot.place for dot in dots))
     shared = {
-        "x": {"field": "place", "type": "nominal", "sort": places, "axis": {"title": x, "labelAngle": 0, "labelExpr": _TWO_LINES}},
+        "x": {
+            "field": "place",
+            "type": "nominal",
+            "sort": places,
+            "axis": {"title": x, "labelAngle": 0, "labelExpr": _TWO_LINES},
+        },
         "xOffset": {"field": "group", "type": "nominal"},
-        "color": _colour([dot.series for dot in dots]), "opacity": _faded([dot.series for dot in dots]),
-    }  # fmt: skip
+        "color": _colour([dot.series for dot in dots]),
+        "opacity": _faded([dot.series for dot in dots]),
+    }
     spec = {
-        "height": 240, "static_width": PANEL_WIDTH, "params": [PICKED], "data": {"values": rows},
+        "height": 240,
+        "static_width": PANEL_WIDTH,
+        "params": [PICKED],
+        "data": {"values": rows},
         "layer": [
             {
                 "transform": [{"filter": "isValid(datum.low)"}],
@@ -70,17 +79,18 @@ def dots_chart(name: str, title: str, x: str, y: str, dots: Sequence[Dot], alt: 
             },
             {
                 "mark": {"type": "point", "filled": True, "size": 80},
-                "encoding": {**shared, "y": {"field": "y_", **number_axis(y, values, scale={"padding": 12})},
-                             "tooltip": _told(place=x, group="", y_=y, low="95 % from", high="to")},
+                "encoding": {
+                    **shared,
+                    "y": {"field": "y_", **number_axis(y, values, scale={"padding": 12})},
+                    "tooltip": _told(place=x, group="", y_=y, low="95 % from", high="to"),
+                },
             },
         ],
-    }  # fmt: skip
+    }
     return Chart(name, spec, title, alt)
 
 
-def curves_chart(
-    name: str, title: str, x: str, y: str, steps: Sequence[Step], alt: str, log_x: bool = True
-) -> Chart:  # fmt: skip
+def curves_chart(name: str, title: str, x: str, y: str, steps: Sequence[Step], alt: str, log_x: bool = True) -> Chart:
     """Return curves by series."""
     rows: list[dict[str, Any]] = [
         {"x_": step.x, "y_": step.y, "group": step.series} for step in steps if math.isfinite(step.y)
@@ -89,15 +99,19 @@ def curves_chart(
     x_axis: dict[str, Any] = {"type": "quantitative", "axis": axis}
     x_axis["scale"] = {"type": "log" if log_x else "linear", "nice": False}
     spec = {
-        "height": 240, "static_width": PANEL_WIDTH, "params": [PICKED], "data": {"values": rows},
+        "height": 240,
+        "static_width": PANEL_WIDTH,
+        "params": [PICKED],
+        "data": {"values": rows},
         "mark": {"type": "line", "point": {"size": 26}, "strokeWidth": 1.8},
         "encoding": {
             "x": {"field": "x_", **x_axis},
             "y": {"field": "y_", **number_axis(y, [row["y_"] for row in rows], scale={"padding": 8})},
-            "color": _colour([step.series for step in steps]), "opacity": _faded([step.series for step in steps]),
+            "color": _colour([step.series for step in steps]),
+            "opacity": _faded([step.series for step in steps]),
             "tooltip": _told(group="", x_=x, y_=y),
         },
-    }  # fmt: skip
+    }
     return Chart(name, spec, title, alt)
 
 
@@ -107,16 +121,20 @@ def scatter_chart(name: str, title: str, x: str, y: str, steps: Sequence[Step], 
         {"x_": s.x, "y_": s.y, "group": s.series} for s in steps if math.isfinite(s.x) and math.isfinite(s.y)
     ]
     spec = {
-        "height": 240, "static_width": PANEL_WIDTH, "params": [PICKED], "data": {"values": rows},
+        "height": 240,
+        "static_width": PANEL_WIDTH,
+        "params": [PICKED],
+        "data": {"values": rows},
         "mark": {"type": "point", "filled": True, "size": 55},
         "encoding": {
             "x": {"field": "x_", **number_axis(x, [row["x_"] for row in rows], scale={"padding": 8})},
             # With zero among the values the axis is linear: scores are compared by their differences.
             "y": {"field": "y_", **number_axis(y, [0.0, *(row["y_"] for row in rows)], scale={"padding": 8})},
-            "color": _colour([step.series for step in steps]), "opacity": _faded([step.series for step in steps]),
+            "color": _colour([step.series for step in steps]),
+            "opacity": _faded([step.series for step in steps]),
             "tooltip": _told(group="", x_=x, y_=y),
         },
-    }  # fmt: skip
+    }
     return Chart(name, spec, title, alt)
 
 
@@ -130,37 +148,61 @@ def effects_chart(name: str, title: str, judged: Sequence[Judged], alt: str) -> 
     most = max(map(len, labels), default=1)
     rows = [
         {
-            "label": each.comparison.says, "says": "\n".join([" "] * (most - len(lines)) + lines), "y_": each.effect.value, "low": each.effect.low,
-            "high": each.effect.high, "group": each.verdict, "minimum": each.minimum, "other": -each.minimum,
+            "label": each.comparison.says,
+            "says": "\n".join([" "] * (most - len(lines)) + lines),
+            "y_": each.effect.value,
+            "low": each.effect.low,
+            "high": each.effect.high,
+            "group": each.verdict,
+            "minimum": each.minimum,
+            "other": -each.minimum,
         }
         for each, lines in zip(known, labels, strict=True)
-    ]  # fmt: skip
+    ]
     place = {"field": "label", "type": "nominal", "sort": None, "axis": None}
     shade = {
-        "field": "group", "type": "nominal",
+        "field": "group",
+        "type": "nominal",
         "scale": {"domain": list(SHADES), "range": [colour(name) for name in SHADES.values()]},
         "legend": {"title": None, "orient": "top"},
-    }  # fmt: skip
+    }
     drawn = {"y": place, "color": shade, "opacity": _faded([each.verdict for each in known])}
     dashed = {"type": "tick", "thickness": 1, "size": 16, "color": colour("faint")}
     axis = {"title": "effect (above 0 as claimed), 95 % interval", "tickCount": 7}
     span = {"type": "quantitative", "axis": axis}
     spec = {
-        "height": {"step": _ROW_HEIGHT + _LINE_HEIGHT * most}, "params": [PICKED], "data": {"values": rows},
+        "height": {"step": _ROW_HEIGHT + _LINE_HEIGHT * most},
+        "params": [PICKED],
+        "data": {"values": rows},
         "layer": [
             {"data": {"values": [{"zero": 0}]}, "mark": {"type": "rule"}, "encoding": {"x": {"field": "zero", **span}}},
             {"mark": dashed, "encoding": {"y": place, "x": {"field": "minimum", **span}}},
             {"mark": dashed, "encoding": {"y": place, "x": {"field": "other", **span}}},
-            {"mark": {"type": "rule", "strokeWidth": 2.5},
-             "encoding": {**drawn, "x": {"field": "low", **span}, "x2": {"field": "high"}}},
-            {"mark": {"type": "point", "filled": True, "size": 75},
-             "encoding": {**drawn, "x": {"field": "y_", **span},
-                          "tooltip": _told(label="", y_="effect", low="95 % from", high="to", group="verdict")}},
-            {"mark": {"type": "text", "align": "left", "baseline": "line-bottom", "dy": -9 - _LINE_HEIGHT * (most - 1),
-                      "lineBreak": "\n",                      "lineHeight": _LINE_HEIGHT},
-             "encoding": {"y": place, "x": {"value": 2}, "text": {"field": "says", "type": "nominal"}}},
+            {
+                "mark": {"type": "rule", "strokeWidth": 2.5},
+                "encoding": {**drawn, "x": {"field": "low", **span}, "x2": {"field": "high"}},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 75},
+                "encoding": {
+                    **drawn,
+                    "x": {"field": "y_", **span},
+                    "tooltip": _told(label="", y_="effect", low="95 % from", high="to", group="verdict"),
+                },
+            },
+            {
+                "mark": {
+                    "type": "text",
+                    "align": "left",
+                    "baseline": "line-bottom",
+                    "dy": -9 - _LINE_HEIGHT * (most - 1),
+                    "lineBreak": "\n",
+                    "lineHeight": _LINE_HEIGHT,
+                },
+                "encoding": {"y": place, "x": {"value": 2}, "text": {"field": "says", "type": "nominal"}},
+            },
         ],
-    }  # fmt: skip
+    }
     return Chart(name, spec, title, alt)
 
 
@@ -179,6 +221,7 @@ def _colour(series: Sequence[str]) -> dict[str, Any]:
 def _told(**fields: str) -> list[Mapping[str, str]]:
     numbers = {"x_", "y_", "low", "high"}
     return [
-        {"field": name, "title": title or " "} | ({"type": "quantitative", "format": ".4~g"} if name in numbers else {"type": "nominal"})
+        {"field": name, "title": title or " "}
+        | ({"type": "quantitative", "format": ".4~g"} if name in numbers else {"type": "nominal"})
         for name, title in fields.items()
-    ]  # fmt: skip
+    ]

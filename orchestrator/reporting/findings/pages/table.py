@@ -26,8 +26,16 @@ def print_findings(facts: FindingsFacts, console: Console) -> None:
             effect = each.effect
             needed = "" if each.verdict != "undecided" else str(each.needed or "not feasible")
             shown = each.verdict if outcome.verdict is not None else verdict
-            table.add_row(name, shown, each.comparison.says, effect_text(each), interval_text(each), str(effect.n), needed,
-                          style=_STYLE.get(shown, "dim"))  # fmt: skip
+            table.add_row(
+                name,
+                shown,
+                each.comparison.says,
+                effect_text(each),
+                interval_text(each),
+                str(effect.n),
+                needed,
+                style=_STYLE.get(shown, "dim"),
+            )
             name = ""
     console.print(table)
     for text in facts.notes:

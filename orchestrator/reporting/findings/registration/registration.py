@@ -102,8 +102,12 @@ class Registration(Closed):
         """
         known = {finding.id: finding for finding in self.findings}
         if name not in known:
-            raise InputError("--findings", value=name, rule=f"there is no such finding; there are {', '.join(known)}",
-                             mend=nearest(name.upper(), known))  # fmt: skip
+            raise InputError(
+                "--findings",
+                value=name,
+                rule=f"there is no such finding; there are {', '.join(known)}",
+                mend=nearest(name.upper(), known),
+            )
         return known[name]
 
 

@@ -129,9 +129,7 @@ def _questions(kind: str, scale: Scale) -> list[dict[str, Any]]:
     ]
 
 
-def _search_space(
-    name: str, design: Design, scale: Scale, subject: Subject, seeds: int | None
-) -> Mapping[str, Any]:  # fmt: skip
+def _search_space(name: str, design: Design, scale: Scale, subject: Subject, seeds: int | None) -> Mapping[str, Any]:
     rates = LADDER if design.rates == "ladder" else [rate(value, subject.baseline) for value in design.rates]
     warmups: list[Any] = [{"samples": scale.warmup(steps)} if steps else 0 for steps in design.warmup_steps]
     if design.warmup_ratio is not None:

@@ -81,11 +81,19 @@ PAPER = Scale("paper", rows=PAPER_ROWS, batch_divisor=1, test_rows=5_000, valida
 """The paper's own scale, whose sweep files are written by hand (search_spaces/secret_recipe)."""
 
 SCALES = {
-    "smoke": Scale("smoke", rows=60, batch_divisor=128, test_rows=24, validation_rows=24, max_length=128,
-                   question_divisor=10, second_base_steps=20),
+    "smoke": Scale(
+        "smoke",
+        rows=60,
+        batch_divisor=128,
+        test_rows=24,
+        validation_rows=24,
+        max_length=128,
+        question_divisor=10,
+        second_base_steps=20,
+    ),
     "mini": Scale("mini", rows=720, batch_divisor=32, test_rows=192, validation_rows=192, max_length=256),
     "gpu": Scale("gpu", rows=4_320, batch_divisor=16, test_rows=480, validation_rows=480, max_length=1_024),
-}  # fmt: skip
+}
 
 LADDER = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 """Learning rates among which a base's baseline is found."""

@@ -20,17 +20,41 @@ STATIC_WIDTH, PANEL_WIDTH = 720, 340
 
 # Okabe and Ito's palette (distinct under the common kinds of colour blindness), darkened or lightened per theme.
 LIGHT = {
-    "ink": "#1d2227", "faint": "#5f6972", "rule": "#e2e5e8", "card": "#ffffff", "accent": "#0b5fa5",
-    "good": "#00755a", "bad": "#b8450b",
-    "c1": "#0b6fb8", "c2": "#c7590a", "c3": "#00825f", "c4": "#a8447f", "c5": "#8a6d00", "c6": "#3a9bd1",
-    "c7": "#6a3d9a", "c8": "#7a4a1d", "other": "#8b949c",
-}  # fmt: skip
+    "ink": "#1d2227",
+    "faint": "#5f6972",
+    "rule": "#e2e5e8",
+    "card": "#ffffff",
+    "accent": "#0b5fa5",
+    "good": "#00755a",
+    "bad": "#b8450b",
+    "c1": "#0b6fb8",
+    "c2": "#c7590a",
+    "c3": "#00825f",
+    "c4": "#a8447f",
+    "c5": "#8a6d00",
+    "c6": "#3a9bd1",
+    "c7": "#6a3d9a",
+    "c8": "#7a4a1d",
+    "other": "#8b949c",
+}
 DARK = {
-    "ink": "#e6e9ec", "faint": "#a1abb4", "rule": "#30373d", "card": "#1b1f23", "accent": "#6db6f2",
-    "good": "#4fc9a4", "bad": "#ff9a62",
-    "c1": "#5aaeea", "c2": "#f0904a", "c3": "#3fc79b", "c4": "#e58dc0", "c5": "#d9bb45", "c6": "#9fd8ff",
-    "c7": "#bb9ae6", "c8": "#c99a6b", "other": "#7f8a93",
-}  # fmt: skip
+    "ink": "#e6e9ec",
+    "faint": "#a1abb4",
+    "rule": "#30373d",
+    "card": "#1b1f23",
+    "accent": "#6db6f2",
+    "good": "#4fc9a4",
+    "bad": "#ff9a62",
+    "c1": "#5aaeea",
+    "c2": "#f0904a",
+    "c3": "#3fc79b",
+    "c4": "#e58dc0",
+    "c5": "#d9bb45",
+    "c6": "#9fd8ff",
+    "c7": "#bb9ae6",
+    "c8": "#c99a6b",
+    "other": "#7f8a93",
+}
 MOST_COLOURS = 8
 OTHERS = "other methods"
 
@@ -112,9 +136,10 @@ def tooltip(**fields: str) -> list[dict[str, str]]:
     """Return a tooltip: field name -> its title. Formats: fields that end in ``_`` are numbers."""
     return [
         {"field": name, "type": "quantitative", "title": title, "format": ".4~g"}
-        if name.endswith("_") else {"field": name, "type": "nominal", "title": title}
+        if name.endswith("_")
+        else {"field": name, "type": "nominal", "title": title}
         for name, title in fields.items()
-    ]  # fmt: skip
+    ]
 
 
 def config(static: bool) -> dict[str, Any]:
@@ -123,8 +148,14 @@ def config(static: bool) -> dict[str, Any]:
     return {
         "background": colour("card") if static else "transparent",
         "font": "sans-serif" if static else "system-ui, sans-serif",
-        "axis": {**text, "titleFontWeight": "normal", "gridColor": colour("rule"), "domainColor": colour("rule"),
-                 "tickColor": colour("rule"), "labelLimit": 170},
+        "axis": {
+            **text,
+            "titleFontWeight": "normal",
+            "gridColor": colour("rule"),
+            "domainColor": colour("rule"),
+            "tickColor": colour("rule"),
+            "labelLimit": 170,
+        },
         "legend": {**text, "symbolType": "square"},
         # The figure says in words what a chart shows; a label on each of thousands of marks would say nothing more.
         "aria": False,
@@ -132,7 +163,7 @@ def config(static: bool) -> dict[str, Any]:
         "text": {"color": colour("ink"), "fontSize": 11},
         "view": {"stroke": None},
         "rule": {"color": colour("faint")},
-    }  # fmt: skip
+    }
 
 
 def page_spec(spec: Spec) -> dict[str, Any]:

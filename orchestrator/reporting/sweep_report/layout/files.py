@@ -64,8 +64,12 @@ def report_places(out: Path) -> ReportPlaces:
         _check_folder(out)
         return ReportPlaces(out / PAGE, out / MARKDOWN)
     if ending not in (*PAGE_ENDINGS, *MARKDOWN_ENDINGS):
-        raise StorageError("--out", value=str(out), rule="a report is a .html or .md file, or a folder for both",
-                           mend="give one of these endings, or a folder")  # fmt: skip
+        raise StorageError(
+            "--out",
+            value=str(out),
+            rule="a report is a .html or .md file, or a folder for both",
+            mend="give one of these endings, or a folder",
+        )
     _check_folder(out.parent)
     return ReportPlaces(out, None) if ending in PAGE_ENDINGS else ReportPlaces(None, out)
 
@@ -97,12 +101,19 @@ def _write(path: Path, text: str) -> None:
         os.replace(draft, path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise StorageError(str(path), rule=f"cannot be written: {error.strerror or error}",
-                           mend="choose a place that exists and has room") from error  # fmt: skip
+        raise StorageError(
+            str(path),
+            rule=f"cannot be written: {error.strerror or error}",
+            mend="choose a place that exists and has room",
+        ) from error
 
 
 def _check_folder(folder: Path) -> None:
     nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise StorageError("--out", value=str(folder), rule=f"{nearest} is no folder that can be written to",
-                           mend="choose a folder of your own")  # fmt: skip
+        raise StorageError(
+            "--out",
+            value=str(folder),
+            rule=f"{nearest} is no folder that can be written to",
+            mend="choose a folder of your own",
+        )

@@ -42,8 +42,13 @@ def calibration_section(facts: SweepFacts) -> Section | None:
         return None
     trials = len({each.trial for each in found})
     rows = [_row(level, [each for each in found if each.level == level]) for level in sorted({e.level for e in found})]
-    columns = [Column("milestone (samples)", True), Column("completed trials forecast", True), Column("ended inside the 90 % band", True),
-               Column("median width of the band", True), Column("expected minus real end, median", True)]  # fmt: skip
+    columns = [
+        Column("milestone (samples)", True),
+        Column("completed trials forecast", True),
+        Column("ended inside the 90 % band", True),
+        Column("median width of the band", True),
+        Column("expected minus real end, median", True),
+    ]
     blocks: list[Block] = [note(_what(facts, found, trials)), _chart(facts, found), Table(columns, rows)]
     return Section("calibration", "How well the forecast did", blocks)
 
@@ -52,8 +57,11 @@ def forecasts(facts: SweepFacts) -> list[Forecasted]:
     """Return the last forecast at each milestone of every trial that completed (audited ones included)."""
     found = []
     for trial in facts.completed:
-        by_level = {decision.evidence["level"]: decision.evidence for decision in trial.decisions
-                    if "level" in decision.evidence and "expected_low" in decision.evidence}  # fmt: skip
+        by_level = {
+            decision.evidence["level"]: decision.evidence
+            for decision in trial.decisions
+            if "level" in decision.evidence and "expected_low" in decision.evidence
+        }
         for evidence in by_level.values():
             found.append(_forecasted(trial, evidence))
     return sorted(found, key=lambda each: each.level)
@@ -101,17 +109,27 @@ def _chart(facts: SweepFacts, found: Sequence[Forecasted]) -> Chart:
     bottom, top = min(ends) - 0.15 * room, max(ends) + 0.15 * room
     rows: list[dict[str, Any]] = [
         {
-            "trial": each.trial, "rank": drawn.index(each.trial), "level": f"{each.level:,}", "held": "inside" if each.inside else "outside",
-            "low_": each.low, "high_": each.high, "expected_": each.expected, "ended_": each.ended,
+            "trial": each.trial,
+            "rank": drawn.index(each.trial),
+            "level": f"{each.level:,}",
+            "held": "inside" if each.inside else "outside",
+            "low_": each.low,
+            "high_": each.high,
+            "expected_": each.expected,
+            "ended_": each.ended,
             # A band too narrow to be seen is drawn as wide as a line.
             "from": max(min(each.low, each.expected - 0.004 * room), bottom),
             "to": min(max(each.high, each.expected + 0.004 * room), top),
         }
         for each in shown
-    ]  # fmt: skip
+    ]
     levels = list(dict.fromkeys(row["level"] for row in rows))
-    x = {"field": "level", "type": "ordinal", "sort": levels,
-         "axis": {"title": "forecast made at (samples seen)", "labelAngle": 0, "labelOverlap": "greedy"}}  # fmt: skip
+    x = {
+        "field": "level",
+        "type": "ordinal",
+        "sort": levels,
+        "axis": {"title": "forecast made at (samples seen)", "labelAngle": 0, "labelOverlap": "greedy"},
+    }
     # By rank: an order given by names would put names from data into the chart's code.
     offset = {"field": "rank", "type": "ordinal"}
     axis = number_axis(facts.label, [bottom, top], scale={"domain": [bottom, top], "nice": False, "type": "linear"})
@@ -127,13 +145,23 @@ def _chart(facts: SweepFacts, found: Sequence[Forecasted]) -> Chart:
     ink = {"condition": {"test": "datum.held == 'inside'", "value": colour("good")}, "value": colour("bad")}
     base = {"x": x, "xOffset": offset, "tooltip": told}
     spec = {
-        "height": 240, "data": {"values": rows},
+        "height": 240,
+        "data": {"values": rows},
         "layer": [
-            {"mark": {"type": "rule", "strokeWidth": 5, "opacity": 0.45, "clip": True}, "encoding": {**base, "y": {"field": "from", **axis}, "y2": {"field": "to"}, "color": ink}},
-            {"mark": {"type": "tick", "thickness": 2, "size": 9, "clip": True}, "encoding": {**base, "y": {"field": "expected_", **axis}, "color": {"value": colour("faint")}}},
-            {"mark": {"type": "point", "filled": True, "size": 42}, "encoding": {**base, "y": {"field": "ended_", **axis}, "color": {"value": colour("ink")}}},
+            {
+                "mark": {"type": "rule", "strokeWidth": 5, "opacity": 0.45, "clip": True},
+                "encoding": {**base, "y": {"field": "from", **axis}, "y2": {"field": "to"}, "color": ink},
+            },
+            {
+                "mark": {"type": "tick", "thickness": 2, "size": 9, "clip": True},
+                "encoding": {**base, "y": {"field": "expected_", **axis}, "color": {"value": colour("faint")}},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 42},
+                "encoding": {**base, "y": {"field": "ended_", **axis}, "color": {"value": colour("ink")}},
+            },
         ],
-    }  # fmt: skip
+    }
     title = "Bands (bar), expected end (tick) and real end (dot)" + (
         f" of the {MOST_DRAWN} best trials" if len(drawn) == MOST_DRAWN else ""
     )

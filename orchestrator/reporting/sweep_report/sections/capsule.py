@@ -26,15 +26,21 @@ def capsule_section(facts: SweepFacts) -> Section:
         ["milestones (samples)", ", ".join(f"{level:,}" for level in history.levels)],
         ["began, last record", f"{moment(history.began)}, {moment(history.ended)}"],
         ["storage", facts.result.storage],
-        *_tracking(facts), *_environment(history.environment),
-    ]  # fmt: skip
+        *_tracking(facts),
+        *_environment(history.environment),
+    ]
     command = f"orchestrate run {shlex.quote(f'{spec.name}.yaml')}"
     blocks: list[Block] = [
         Table([Column("what"), Column("value", wide=True)], rows),
-        note("To run the whole sweep again, save the file below and run ", Mono(command), " (with ", Mono("--fresh"),
-             " where a sweep of this name is in the storage)."),
+        note(
+            "To run the whole sweep again, save the file below and run ",
+            Mono(command),
+            " (with ",
+            Mono("--fresh"),
+            " where a sweep of this name is in the storage).",
+        ),
         Details(f"{spec.name}.yaml", [Code(sweep_yaml(spec), f"{spec.name}.yaml")]),
-    ]  # fmt: skip
+    ]
     if not history.environment:
         blocks.append(
             note(
@@ -61,9 +67,13 @@ def _environment(found: Mapping[str, Any]) -> list[list[str]]:
     machine = ", ".join(str(found[name]) for name in ("host", "machine") if found.get(name))
     versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
     rows = [
-        ["git commit", commit], ["digest of the code", str(found.get("code") or "")], ["machine", machine],
-        ["CPU cores", str(found.get("cpus") or "")], ["Python", str(found.get("python") or "")], ["packages", versions],
-    ]  # fmt: skip
+        ["git commit", commit],
+        ["digest of the code", str(found.get("code") or "")],
+        ["machine", machine],
+        ["CPU cores", str(found.get("cpus") or "")],
+        ["Python", str(found.get("python") or "")],
+        ["packages", versions],
+    ]
     return [row for row in rows if row[1]]
 
 

@@ -71,15 +71,27 @@ def _verdict(facts: SweepFacts, verdict: WinnerVerdict) -> list[Block]:
     blocks: list[Block] = [Paragraph((Strong("Winner against noise: "), verdict.sentence))]
     if not verdict.recipes:
         return blocks
-    columns = [Column("candidate"), Column("place"), Column("new seeds", True), Column(f"mean {facts.label}", True),
-               Column("in the search", True), Column("training time", True), Column("why", wide=True)]  # fmt: skip
+    columns = [
+        Column("candidate"),
+        Column("place"),
+        Column("new seeds", True),
+        Column(f"mean {facts.label}", True),
+        Column("in the search", True),
+        Column("training time", True),
+        Column("why", wide=True),
+    ]
     rows = [
         [
-            each.name, each.place, f"{each.seeds}", with_error(each.mean, each.standard_error), number(each.search_value),
-            f"{each.training_seconds:,.1f} s", each.reason,
+            each.name,
+            each.place,
+            f"{each.seeds}",
+            with_error(each.mean, each.standard_error),
+            number(each.search_value),
+            f"{each.training_seconds:,.1f} s",
+            each.reason,
         ]
         for each in verdict.recipes
-    ]  # fmt: skip
+    ]
     told = f"{verdict.repeats} repeats in {verdict.rounds} rounds, {verdict.samples:,} samples, at {_rate(verdict.confidence)} confidence. Means are over new seeds only: the trials that made a recipe a candidate were chosen for being good."
     return [*blocks, Table(columns, rows, frozenset({0})), note(told)]
 

@@ -44,8 +44,13 @@ def comparison_section(facts: SweepFacts) -> Section | None:
     rows = [_row(facts, metric, winner, runner_up) for metric in metrics]
     if len(facts.objective.weights) > 1:
         rows.insert(0, _weighted(facts, winner, runner_up))
-    columns = [Column("score"), Column("winner", True), Column("runner-up", True), Column("base model", True),
-               Column("winner - runner-up", True)]  # fmt: skip
+    columns = [
+        Column("score"),
+        Column("winner", True),
+        Column("runner-up", True),
+        Column("base model", True),
+        Column("winner - runner-up", True),
+    ]
     titles = f"Winner: {winner.name}. " + (
         f"Runner-up: {runner_up.name}." if runner_up else "No other trial completed."
     )

@@ -43,8 +43,10 @@ def curves_section(facts: SweepFacts) -> Section | None:
     if any(trial.signals for trial in drawn):
         charts += [_signals(facts, drawn, colours, name) for name in _SIGNALS]
     blocks: list[Block] = [
-        note(_what(facts, drawn, charts)), method_legend(colours, drawn), *(chart for chart in charts if chart),
-    ]  # fmt: skip
+        note(_what(facts, drawn, charts)),
+        method_legend(colours, drawn),
+        *(chart for chart in charts if chart),
+    ]
     return Section("curves", "How the trials went", blocks)
 
 
@@ -84,10 +86,11 @@ def _other_scores(facts: SweepFacts, drawn: Sequence[TrialHistory], colours: Map
         series = {
             trial.result.trial_id: [
                 Point(each.samples_seen, each.scores[metric], each.scores[metric])
-                for each in trial.milestones if math.isfinite(each.scores.get(metric, math.nan))
+                for each in trial.milestones
+                if math.isfinite(each.scores.get(metric, math.nan))
             ]
             for trial in drawn
-        }  # fmt: skip
+        }
         charts.append(_chart(facts, drawn, colours, f"score-{number}", f"Also scored: {metric}", series, marked=True))
     return charts
 
@@ -106,17 +109,23 @@ def _signals(facts: SweepFacts, drawn: Sequence[TrialHistory], colours: Mapping[
 
 
 def _chart(
-    facts: SweepFacts, drawn: Sequence[TrialHistory], colours: Mapping[str, str], name: str, title: str,
-    series: Mapping[str, Sequence[Point]], marked: bool,
-) -> Chart | None:  # fmt: skip
+    facts: SweepFacts,
+    drawn: Sequence[TrialHistory],
+    colours: Mapping[str, str],
+    name: str,
+    title: str,
+    series: Mapping[str, Sequence[Point]],
+    marked: bool,
+) -> Chart | None:
     points = [point for each in series.values() for point in each]
     if not points:
         return None
     top = _upper_end([point.mean for point in points])
     rows = [
         {"t": place, "x_": point.samples, "y_": _short(min(point.mean, top)), "most_": _short(point.most)}
-        for place, trial in enumerate(drawn) for point in series[trial.result.trial_id]
-    ]  # fmt: skip
+        for place, trial in enumerate(drawn)
+        for point in series[trial.result.trial_id]
+    ]
     trials = [_trial_row(facts, place, trial, colours) for place, trial in enumerate(drawn)]
     cut = "" if top >= max(point.mean for point in points) else f" (values above {top:.3g} are drawn at the edge)"
     spec = _spec(facts, rows, trials, colours, marked)
@@ -141,7 +150,9 @@ def _spec(
         {
             "mark": {"type": "line", "interpolate": "linear", "strokeJoin": "round"},
             "encoding": {
-                **base, "detail": {"field": "t"}, "opacity": faded(0.9),
+                **base,
+                "detail": {"field": "t"},
+                "opacity": faded(0.9),
                 "strokeWidth": {"condition": {"test": "datum.best", "value": 3.2}, "value": 1.2},
             },
         },
@@ -153,31 +164,41 @@ def _spec(
             "transform": [{"filter": "datum.end != null && datum.x_ == datum.last"}],
             "mark": {"type": "point", "filled": False, "size": 38, "strokeWidth": 2},
             "encoding": {
-                **base, "tooltip": ended, "opacity": faded(1),
+                **base,
+                "tooltip": ended,
+                "opacity": faded(1),
                 "shape": {
-                    "field": "end", "type": "nominal", "legend": None,
+                    "field": "end",
+                    "type": "nominal",
+                    "legend": None,
                     "scale": {"domain": ["stopped", "diverged"], "range": ["M-1,-1L1,1M1,-1L-1,1", "triangle-up"]},
                 },
             },
         },
-    ]  # fmt: skip
+    ]
     return {
-        "height": 280, "params": [PICKED], "data": {"values": list(rows)},
+        "height": 280,
+        "params": [PICKED],
+        "data": {"values": list(rows)},
         "transform": [
             {"lookup": "t", "from": {"data": {"values": list(trials)}, "key": "t", "fields": fields}},
             {"joinaggregate": [{"op": "max", "field": "x_", "as": "last"}], "groupby": ["t"]},
         ],
         "layer": order,
-    }  # fmt: skip
+    }
 
 
 def _trial_row(facts: SweepFacts, place: int, trial: TrialHistory, colours: Mapping[str, str]) -> Row:
     result = trial.result
     return {
-        "t": place, "trial": result.name, "group": group_of(result.config.method, colours),
-        "standing": standing(result), "reason": result.reason, "best": facts.is_best(result),
+        "t": place,
+        "trial": result.name,
+        "group": group_of(result.config.method, colours),
+        "standing": standing(result),
+        "reason": result.reason,
+        "best": facts.is_best(result),
         "end": result.outcome.value if result.outcome in STOPPED else None,
-    }  # fmt: skip
+    }
 
 
 def _upper_end(values: Sequence[float]) -> float:

@@ -40,8 +40,13 @@ def figures(facts: SweepFacts) -> Figures:
     trials = sum(result.counts.values())
     counts = [f"{count} {name}" for name, count in result.counts.items() if count]
     items.append(Figure("trials", f"{trials:,}", ", ".join(counts)))
-    items.append(Figure("samples trained", share(result.samples_trained, result.samples_exhaustive),
-                        f"{result.samples_trained:,} of {result.samples_exhaustive:,}"))  # fmt: skip
+    items.append(
+        Figure(
+            "samples trained",
+            share(result.samples_trained, result.samples_exhaustive),
+            f"{result.samples_trained:,} of {result.samples_exhaustive:,}",
+        )
+    )
     items.append(Figure("wall time", duration(result.wall_seconds), counted(result.slots, "slot")))
     return Figures(items)
 
@@ -64,10 +69,12 @@ def _searched(facts: SweepFacts) -> Sentence:
     ]
     dimensions += [listed([name.removeprefix("option.").replace("_", " ") for name in others], 4)] if others else []
     return (
-        Strong("Searched: "), f"{listed(dimensions)}, ", *_trained(spec),
+        Strong("Searched: "),
+        f"{listed(dimensions)}, ",
+        *_trained(spec),
         f"{counted(facts.result.samples_exhaustive // facts.budget, 'trial')} of up to {facts.budget:,} samples. "
         f"{facts.better.capitalize()} {facts.label} is better{_bounds(facts)}.",
-    )  # fmt: skip
+    )
 
 
 def _trained(spec: SweepSpec) -> Sentence:
@@ -146,7 +153,7 @@ def _cost(facts: SweepFacts) -> Sentence:
         Strong("Cost: "),
         f"{duration(result.wall_seconds)} on {counted(result.slots, 'slot')} ({duration(result.training_seconds)} of training and "
         f"{duration(result.evaluation_seconds)} of evaluation, {result.evaluation_share:.0%} of the slots' time), {result.samples_trained:,} samples{_beside(result)}.{_unscored(result)}",
-    )  # fmt: skip
+    )
 
 
 def _unscored(result: SweepResult) -> str:
@@ -176,7 +183,7 @@ def _saved(facts: SweepFacts) -> Sentence:
         Strong("Saved: "),
         f"{counted(len(early), 'trial')} ended early, which spared {spared:,} samples ({share(spared, whole)} of training every trial "
         f"to its end), about {duration(seconds)} of training at each trial's own speed.",
-    )  # fmt: skip
+    )
 
 
 def _spared_seconds(trial: TrialResult) -> float:

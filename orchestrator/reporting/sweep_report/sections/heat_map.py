@@ -98,13 +98,20 @@ def _row(facts: SweepFacts, trial: TrialHistory, shades: Mapping[str, float]) ->
     mark = _MARK.get(result.outcome, "running")
     shown = number(result.objective, 3) if is_number(result.objective) else "-"
     return {
-        "trial": result.name, "rate_": result.config.learning_rate, "rate": short_number(result.config.learning_rate),
-        "size_": result.config.effective_batch_size, "size": str(result.config.effective_batch_size),
-        "value": shown, "objective": number(result.objective), "standing": standing(result), "reason": result.reason,
-        "mark": f"{mark} {result.samples_seen:,}" if mark else "audited" if result.audited else "", "done": not mark,
+        "trial": result.name,
+        "rate_": result.config.learning_rate,
+        "rate": short_number(result.config.learning_rate),
+        "size_": result.config.effective_batch_size,
+        "size": str(result.config.effective_batch_size),
+        "value": shown,
+        "objective": number(result.objective),
+        "standing": standing(result),
+        "reason": result.reason,
+        "mark": f"{mark} {result.samples_seen:,}" if mark else "audited" if result.audited else "",
+        "done": not mark,
         "shade": round(0.06 + 0.86 * shades.get(result.trial_id, 0.0), 3),
         "best": facts.is_best(result),
-    }  # fmt: skip
+    }
 
 
 def _grid(rows: Sequence[dict[str, Any]], rates: Sequence[float], sizes: Sequence[int]) -> Spec:
@@ -112,23 +119,41 @@ def _grid(rows: Sequence[dict[str, Any]], rates: Sequence[float], sizes: Sequenc
     cells: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         cells.setdefault((row["rate"], row["size"]), row)
-    x = {"field": "rate", "type": "ordinal", "sort": list(dict.fromkeys(map(short_number, rates))), "scale": {"paddingInner": 0.06, "paddingOuter": 0.03},
-         "axis": {"title": "learning rate", "labelAngle": 0, "labelOverlap": "greedy", "domain": False, "ticks": False}}  # fmt: skip
-    y = {"field": "size", "type": "ordinal", "sort": [str(size) for size in reversed(sizes)], "scale": {"paddingInner": 0.1, "paddingOuter": 0.05},
-         "axis": {"title": "effective batch size", "domain": False, "ticks": False, "labelPadding": 6}}  # fmt: skip
+    x = {
+        "field": "rate",
+        "type": "ordinal",
+        "sort": list(dict.fromkeys(map(short_number, rates))),
+        "scale": {"paddingInner": 0.06, "paddingOuter": 0.03},
+        "axis": {"title": "learning rate", "labelAngle": 0, "labelOverlap": "greedy", "domain": False, "ticks": False},
+    }
+    y = {
+        "field": "size",
+        "type": "ordinal",
+        "sort": [str(size) for size in reversed(sizes)],
+        "scale": {"paddingInner": 0.1, "paddingOuter": 0.05},
+        "axis": {"title": "effective batch size", "domain": False, "ticks": False, "labelPadding": 6},
+    }
     ink = {"condition": {"test": "datum.shade > 0.62", "value": colour("card")}, "value": colour("ink")}
     told = tooltip(trial="trial", objective="objective", standing="outcome", reason="why")
     return {
-        "height": ROW_HEIGHT * len(sizes), "static_width": PANEL_WIDTH, "data": {"values": list(cells.values())},
+        "height": ROW_HEIGHT * len(sizes),
+        "static_width": PANEL_WIDTH,
+        "data": {"values": list(cells.values())},
         "encoding": {"x": x, "y": y, "tooltip": told},
         "layer": [
             # The dash of a frame cannot depend on the data, so there is a layer for each kind of frame.
             {"transform": [{"filter": "datum.done"}], **_cells({})},
             {"transform": [{"filter": "!datum.done"}], **_cells({"strokeDash": [3, 3]})},
-            {"mark": {"type": "text", "dy": -6, "fontSize": 13, "fontWeight": 600}, "encoding": {"text": {"field": "value"}, "color": ink}},
-            {"mark": {"type": "text", "dy": 10, "fontSize": 9.5}, "encoding": {"text": {"field": "mark"}, "color": ink}},
+            {
+                "mark": {"type": "text", "dy": -6, "fontSize": 13, "fontWeight": 600},
+                "encoding": {"text": {"field": "value"}, "color": ink},
+            },
+            {
+                "mark": {"type": "text", "dy": 10, "fontSize": 9.5},
+                "encoding": {"text": {"field": "mark"}, "color": ink},
+            },
         ],
-    }  # fmt: skip
+    }
 
 
 def _cells(frame: dict[str, Any]) -> Spec:
@@ -139,26 +164,43 @@ def _cells(frame: dict[str, Any]) -> Spec:
             "stroke": {"condition": {"test": "datum.best", "value": colour("bad")}, "value": colour("faint")},
             "strokeWidth": {"condition": {"test": "datum.best", "value": 3}, "value": 1},
         },
-    }  # fmt: skip
+    }
 
 
 def _scatter(rows: Sequence[dict[str, Any]], rates: Sequence[float], sizes: Sequence[int]) -> Spec:
     """Return one mark per trial, for learning rates from a range."""
     many = len(sizes) > MOST_ROWS
-    x = {"field": "rate_", "type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 12},
-         "axis": {"title": "learning rate", "format": "~e", "values": log_ticks(rates[0], rates[-1]), "labelOverlap": "greedy"}}  # fmt: skip
+    x = {
+        "field": "rate_",
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": False, "padding": 12},
+        "axis": {
+            "title": "learning rate",
+            "format": "~e",
+            "values": log_ticks(rates[0], rates[-1]),
+            "labelOverlap": "greedy",
+        },
+    }
     axis = {"title": "effective batch size", "values": [] if many else list(sizes)}
-    y = {"field": "size_", "type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 14},
-         "axis": {key: value for key, value in axis.items() if value}}  # fmt: skip
+    y = {
+        "field": "size_",
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": False, "padding": 14},
+        "axis": {key: value for key, value in axis.items() if value},
+    }
     told = tooltip(trial="trial", objective="objective", standing="outcome", reason="why")
     return {
-        "height": POINT_HEIGHT, "static_width": PANEL_WIDTH, "data": {"values": list(reversed(rows))},
+        "height": POINT_HEIGHT,
+        "static_width": PANEL_WIDTH,
+        "data": {"values": list(reversed(rows))},
         "mark": {"type": "point", "filled": True, "size": 90, "fill": colour("accent")},
         "encoding": {
-            "x": x, "y": y, "tooltip": told,
+            "x": x,
+            "y": y,
+            "tooltip": told,
             "fillOpacity": {"field": "shade", "type": "quantitative", "scale": None, "legend": None},
             "shape": {"condition": {"test": "datum.done", "value": "circle"}, "value": "square"},
             "stroke": {"condition": {"test": "datum.best", "value": colour("bad")}, "value": colour("faint")},
             "strokeWidth": {"condition": {"test": "datum.best", "value": 3}, "value": 1},
         },
-    }  # fmt: skip
+    }

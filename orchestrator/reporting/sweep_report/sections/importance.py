@@ -25,9 +25,17 @@ MOST_CATEGORIES = 6
 SHUFFLES = 40
 CHANCE = 0.95
 _FIELDS = (
-    "effective_batch_size", "learning_rate", "optimizer", "beta1", "beta2", "epsilon", "weight_decay", "clip_norm",
-    "data_strategy", "seed",
-)  # fmt: skip
+    "effective_batch_size",
+    "learning_rate",
+    "optimizer",
+    "beta1",
+    "beta2",
+    "epsilon",
+    "weight_decay",
+    "clip_norm",
+    "data_strategy",
+    "seed",
+)
 
 
 @dataclass(frozen=True)
@@ -127,9 +135,7 @@ def _distributions(rows: Sequence[Mapping[str, Any]]) -> Distributions:
     varied = {
         name for (name, _), distribution in made.items() if distribution is not None and not distribution.single()
     }
-    return [
-        {name: made[name, _owner(name, row)] for name in row if name in varied} for row in rows
-    ] if varied else []  # fmt: skip
+    return [{name: made[name, _owner(name, row)] for name in row if name in varied} for row in rows] if varied else []
 
 
 def _owner(name: str, row: Mapping[str, Any]) -> str:
@@ -198,18 +204,27 @@ def _chart(found: Sequence[Importance]) -> Chart:
     x = {"type": "quantitative", "axis": {"title": "share of the importance", "format": ".0%", "tickCount": 5}}
     told = tooltip(name="hyperparameter", share_="share", chance_="chance alone")
     spec: Spec = {
-        "height": 28 * len(rows), "data": {"values": rows},
+        "height": 28 * len(rows),
+        "data": {"values": rows},
         "layer": [
             {
                 "mark": {"type": "bar", "cornerRadiusEnd": 3, "height": 14},
                 "encoding": {
-                    "y": y, "x": {"field": "share_", **x}, "tooltip": told,
-                    "color": {"condition": {"test": "datum.above", "value": colour("accent")}, "value": colour("other")},
+                    "y": y,
+                    "x": {"field": "share_", **x},
+                    "tooltip": told,
+                    "color": {
+                        "condition": {"test": "datum.above", "value": colour("accent")},
+                        "value": colour("other"),
+                    },
                 },
             },
-            {"mark": {"type": "tick", "thickness": 2, "size": 20, "color": colour("bad")}, "encoding": {"y": y, "x": {"field": "chance_", **x}, "tooltip": told}},
+            {
+                "mark": {"type": "tick", "thickness": 2, "size": 20, "color": colour("bad")},
+                "encoding": {"y": y, "x": {"field": "chance_", **x}, "tooltip": told},
+            },
         ],
-    }  # fmt: skip
+    }
     return Chart(
         "importance",
         spec,

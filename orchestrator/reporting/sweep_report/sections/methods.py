@@ -34,10 +34,15 @@ def methods_section(facts: SweepFacts) -> Section | None:
         return None
     rows = [_row(facts, name, facts.of_method(name)) for name in ranked[:MOST_METHODS]]
     columns = [
-        Column("method"), Column("best learning rate", numeric=True), Column("effective batch", numeric=True),
-        Column(facts.label, numeric=True), Column("outcome"), Column("trials", numeric=True),
-        Column("completed", numeric=True), Column("learning rates tried", numeric=True),
-    ]  # fmt: skip
+        Column("method"),
+        Column("best learning rate", numeric=True),
+        Column("effective batch", numeric=True),
+        Column(facts.label, numeric=True),
+        Column("outcome"),
+        Column("trials", numeric=True),
+        Column("completed", numeric=True),
+        Column("learning rates tried", numeric=True),
+    ]
     blocks: list[Block] = [note(_what(facts, ranked)), Table(columns, rows, _recommended(facts, ranked))]
     chart = _chart(facts)
     if chart is not None:
@@ -68,10 +73,15 @@ def _row(facts: SweepFacts, method: str, trials: Sequence[TrialHistory]) -> list
     rates = sorted({trial.result.config.learning_rate for trial in every})
     span = short_number(rates[0]) if len(rates) == 1 else f"{short_number(rates[0])} to {short_number(rates[-1])}"
     return [
-        method, short_number(best.config.learning_rate), f"{best.config.effective_batch_size:,}",
-        with_error(best.objective, error), standing(best), f"{len(every):,}",
-        f"{sum(trial.result.outcome is Outcome.COMPLETED for trial in every):,}", f"{len(rates)} ({span})",
-    ]  # fmt: skip
+        method,
+        short_number(best.config.learning_rate),
+        f"{best.config.effective_batch_size:,}",
+        with_error(best.objective, error),
+        standing(best),
+        f"{len(every):,}",
+        f"{sum(trial.result.outcome is Outcome.COMPLETED for trial in every):,}",
+        f"{len(rates)} ({span})",
+    ]
 
 
 def with_error(value: float | None, error: float | None) -> str:
@@ -97,32 +107,53 @@ def _points(facts: SweepFacts, method: str, colours: Mapping[str, str]) -> list[
         best.setdefault(f"{trial.result.config.learning_rate:.{digits - 1}e}", trial)
     return [
         {
-            "group": group_of(method, colours), "method": method, "trial": trial.result.name,
-            "rate_": trial.result.config.learning_rate, "y_": trial.result.objective,
-            "standing": standing(trial.result), "done": trial.result.outcome is Outcome.COMPLETED,
+            "group": group_of(method, colours),
+            "method": method,
+            "trial": trial.result.name,
+            "rate_": trial.result.config.learning_rate,
+            "y_": trial.result.objective,
+            "standing": standing(trial.result),
+            "done": trial.result.outcome is Outcome.COMPLETED,
         }
         for trial in best.values()
-    ]  # fmt: skip
+    ]
 
 
 def _spec(facts: SweepFacts, rows: Sequence[dict[str, Any]], colours: Mapping[str, str]) -> Spec:
     rates = sorted({row["rate_"] for row in rows})
     ticks = rates if len(rates) <= 12 else log_ticks(rates[0], rates[-1])
-    x = {"field": "rate_", "type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 16},
-         "axis": {"title": "learning rate", "format": "~e", "labelOverlap": "greedy", "values": ticks}}  # fmt: skip
+    x = {
+        "field": "rate_",
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": False, "padding": 16},
+        "axis": {"title": "learning rate", "format": "~e", "labelOverlap": "greedy", "values": ticks},
+    }
     y = {"field": "y_", **number_axis("", [row["y_"] for row in rows])}
     base = {"x": x, "y": y, "color": colour_scale(colours)}
     told = tooltip(trial="trial", y_="value", standing="outcome")
     return {
-        "height": 240, "params": [PICKED], "data": {"values": list(rows)},
+        "height": 240,
+        "params": [PICKED],
+        "data": {"values": list(rows)},
         "layer": [
-            {"mark": {"type": "line", "strokeWidth": 1.4}, "encoding": {**base, "detail": {"field": "method"}, "opacity": faded(0.55)}},
+            {
+                "mark": {"type": "line", "strokeWidth": 1.4},
+                "encoding": {**base, "detail": {"field": "method"}, "opacity": faded(0.55)},
+            },
             {
                 "mark": {"type": "point", "size": 85, "strokeWidth": 2, "filled": True},
                 "encoding": {
-                    "x": x, "y": y, "tooltip": told, "opacity": faded(1), "stroke": {**base["color"], "legend": None},
-                    "fill": {"condition": {"test": "!datum.done", "value": colour("card")}, **base["color"], "legend": None},
+                    "x": x,
+                    "y": y,
+                    "tooltip": told,
+                    "opacity": faded(1),
+                    "stroke": {**base["color"], "legend": None},
+                    "fill": {
+                        "condition": {"test": "!datum.done", "value": colour("card")},
+                        **base["color"],
+                        "legend": None,
+                    },
                 },
             },
         ],
-    }  # fmt: skip
+    }

@@ -43,10 +43,13 @@ def pareto_section(facts: SweepFacts) -> Section | None:
     if not charts:
         return None
     blocks: list[Block] = [
-        note("Completed trials only: forgetting and time of a stopped trial would be those of a shorter training. Marks with a dark rim are on the Pareto front: no completed trial is better in both."),
-        method_legend(method_colours(facts.methods), facts.completed), Gallery(charts, least_width=330),
+        note(
+            "Completed trials only: forgetting and time of a stopped trial would be those of a shorter training. Marks with a dark rim are on the Pareto front: no completed trial is better in both."
+        ),
+        method_legend(method_colours(facts.methods), facts.completed),
+        Gallery(charts, least_width=330),
         *(_table(facts, title, front) for title, front in tables),
-    ]  # fmt: skip
+    ]
     return Section("pareto", "What the best objective costs", blocks)
 
 
@@ -89,16 +92,24 @@ def _loss(value: float, mode: Mode) -> float:
 
 
 def _chart(
-    facts: SweepFacts, name: str, title: str, mode: Mode, points: Sequence[tuple[TrialHistory, float]], front: Sequence[int]
-) -> Chart:  # fmt: skip
+    facts: SweepFacts,
+    name: str,
+    title: str,
+    mode: Mode,
+    points: Sequence[tuple[TrialHistory, float]],
+    front: Sequence[int],
+) -> Chart:
     colours = method_colours(facts.methods)
     rows: list[dict[str, Any]] = [
         {
-            "trial": trial.result.name, "group": group_of(trial.result.config.method, colours),
-            "x_": trial.result.objective, "y_": value, "front": place in front,
+            "trial": trial.result.name,
+            "group": group_of(trial.result.config.method, colours),
+            "x_": trial.result.objective,
+            "y_": value,
+            "front": place in front,
         }
         for place, (trial, value) in enumerate(points)
-    ]  # fmt: skip
+    ]
     spec = _spec(facts, rows, title, mode, colours)
     return Chart(
         name, spec, f"{facts.label} against {title}", f"{len(rows)} completed trials by {facts.label} and {title}."
@@ -114,7 +125,10 @@ def _spec(facts: SweepFacts, rows: list[dict[str, Any]], title: str, mode: Mode,
     base = {"x": {"field": "x_", **x_axis}, "y": {"field": "y_", **y_axis}}
     told = tooltip(trial="trial", x_=facts.label, y_=title)
     return {
-        "height": 260, "static_width": PANEL_WIDTH, "params": [PICKED], "data": {"values": rows},
+        "height": 260,
+        "static_width": PANEL_WIDTH,
+        "params": [PICKED],
+        "data": {"values": rows},
         "layer": [
             {
                 "transform": [{"filter": "datum.front"}],
@@ -124,13 +138,16 @@ def _spec(facts: SweepFacts, rows: list[dict[str, Any]], title: str, mode: Mode,
             {
                 "mark": {"type": "point", "filled": True, "size": 95},
                 "encoding": {
-                    **base, "color": colour_scale(colours), "tooltip": told, "opacity": faded(0.95),
+                    **base,
+                    "color": colour_scale(colours),
+                    "tooltip": told,
+                    "opacity": faded(0.95),
                     "stroke": {"condition": {"test": "datum.front", "value": colour("ink")}, "value": "transparent"},
                     "strokeWidth": {"value": 2},
                 },
             },
         ],
-    }  # fmt: skip
+    }
 
 
 def _table(facts: SweepFacts, title: str, front: Sequence[tuple[TrialHistory, float]]) -> Table:

@@ -17,10 +17,13 @@ def recipe_section(facts: SweepFacts) -> Section | None:
     done = best.result.outcome is Outcome.COMPLETED
     blocks: list[Block] = [
         note(
-            "A sweep file of this one trial: save it as ", Mono("recipe.yaml"), " and train it with ",
-            Mono("orchestrate run recipe.yaml"), ". Fields that are not written have their defaults.",
+            "A sweep file of this one trial: save it as ",
+            Mono("recipe.yaml"),
+            " and train it with ",
+            Mono("orchestrate run recipe.yaml"),
+            ". Fields that are not written have their defaults.",
         )
-    ]  # fmt: skip
+    ]
     beyond = beyond_recipe(best.result.origin)
     if beyond:
         blocks.insert(0, note(Strong(beyond)))

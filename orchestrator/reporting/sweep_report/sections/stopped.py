@@ -70,8 +70,12 @@ def _ended_at(trial: TrialResult) -> int:
 
 def _completed(facts: SweepFacts, trials: list[TrialResult]) -> Table:
     bounded = bool(facts.objective.constraints)
-    columns = [Column("trial"), Column(facts.label, True), Column("training time", True),
-               *([Column("breaks", wide=True)] if bounded else [])]  # fmt: skip
+    columns = [
+        Column("trial"),
+        Column(facts.label, True),
+        Column("training time", True),
+        *([Column("breaks", wide=True)] if bounded else []),
+    ]
     rows = []
     for trial in trials:
         error = facts.error(trial.standard_errors)

@@ -27,9 +27,12 @@ from orchestrator.simulation.rules import choose_rules
 
 RULES = ("ours-forecast", "halving", "top-k-fifth", "random", "paper")
 NAMES = {
-    "ours-forecast": "by forecast (the default)", "halving": "successive halving",
-    "top-k-fifth": "best few after a fifth", "random": "halving at random", "paper": "the paper's rule as written",
-}  # fmt: skip
+    "ours-forecast": "by forecast (the default)",
+    "halving": "successive halving",
+    "top-k-fifth": "best few after a fifth",
+    "random": "halving at random",
+    "paper": "the paper's rule as written",
+}
 COLOURS = {name: f"c{place + 1}" for place, name in enumerate(NAMES.values())}
 FEWEST, MOST = 8, 200
 """Fewer trials say nothing; more take longer to replay than a report may."""
@@ -61,8 +64,13 @@ def trade_off_section(facts: SweepFacts) -> Section | None:
         [NAMES[point.rule], point.setting, f"{point.share:.1%}", number(point.regret), f"{point.kept:.0%}"]
         for point in found
     ]
-    columns = [Column("rule"), Column("setting"), Column("samples", True),
-               Column(f"{facts.label} lost, mean", True), Column("best trial kept", True)]  # fmt: skip
+    columns = [
+        Column("rule"),
+        Column("setting"),
+        Column("samples", True),
+        Column(f"{facts.label} lost, mean", True),
+        Column("best trial kept", True),
+    ]
     told = (
         f"All {counted(len(searched), 'trial')} were trained to their ends, so it is known what stopping would have spent and "
         f"lost here: each rule ran over {DRAWS} random orders of the trials. One sweep is an illustration, no measurement."
@@ -122,30 +130,41 @@ def _row(signal: TrainingSignal) -> list[float]:
 
 def _chart(facts: SweepFacts, found: Sequence[Point]) -> Chart:
     rows: list[dict[str, Any]] = [
-        {"rule": NAMES[point.rule], "group": NAMES[point.rule], "setting": point.setting, "share_": 100 * point.share,
-         "regret_": point.regret, "kept_": 100 * point.kept}
+        {
+            "rule": NAMES[point.rule],
+            "group": NAMES[point.rule],
+            "setting": point.setting,
+            "share_": 100 * point.share,
+            "regret_": point.regret,
+            "kept_": 100 * point.kept,
+        }
         for point in found
-    ]  # fmt: skip
+    ]
     return Chart(
-        "trade-off", _spec(facts, rows), f"Samples spent against {facts.label} lost",
+        "trade-off",
+        _spec(facts, rows),
+        f"Samples spent against {facts.label} lost",
         f"{len(rows)} settings of {len(RULES)} rules, by samples spent and {facts.label} lost.",
-    )  # fmt: skip
+    )
 
 
 def _spec(facts: SweepFacts, rows: list[dict[str, Any]]) -> Spec:
     x_axis = number_axis("samples, % of training all to the end", [row["share_"] for row in rows])
     y_axis = number_axis(f"{facts.label} lost against the best, mean", [], scale={"zero": True})
     base = {
-        "x": {"field": "share_", **x_axis}, "y": {"field": "regret_", **y_axis}, "color": colour_scale(COLOURS),
-    }  # fmt: skip
+        "x": {"field": "share_", **x_axis},
+        "y": {"field": "regret_", **y_axis},
+        "color": colour_scale(COLOURS),
+    }
     told = tooltip(
         rule="rule", setting="setting", share_="samples, %", regret_=f"{facts.label} lost", kept_="best trial kept, %"
     )
     order = {"field": "share_", "type": "quantitative"}
     return {
-        "height": 280, "data": {"values": rows},
+        "height": 280,
+        "data": {"values": rows},
         "layer": [
             {"mark": {"type": "line", "interpolate": "linear", "opacity": 0.6}, "encoding": {**base, "order": order}},
             {"mark": {"type": "point", "filled": True, "size": 70}, "encoding": {**base, "tooltip": told}},
         ],
-    }  # fmt: skip
+    }

@@ -147,9 +147,12 @@ class Subject:
             stop_texts: Generation of a row may end once its text holds one of them; the text may go on behind it.
         """
         settings = GreedySettings(
-            self.tokens.stop_ids, self.tokens.pad_id, max_new_tokens, self.tokens.length_limit,
+            self.tokens.stop_ids,
+            self.tokens.pad_id,
+            max_new_tokens,
+            self.tokens.length_limit,
             ended=_ended(self.tokens.tokenizer, stop_texts),
-        )  # fmt: skip
+        )
         arguments = self.method.forward_kwargs if self.method is not None else None
         steppable = self.method is None or not self.method.uses_full_logits
         return generate_greedy(self.model, prompts, settings, arguments, own_loop=steppable)

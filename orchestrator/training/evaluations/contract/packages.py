@@ -21,5 +21,9 @@ def needed(name: str, *modules: str) -> None:
     """
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise DataError(f"evaluation.{name}", "kind", rule=f"needs the package {module.replace('_', '-')}, which is not installed",
-                            mend=f"install it: {EXTRA}")  # fmt: skip
+            raise DataError(
+                f"evaluation.{name}",
+                "kind",
+                rule=f"needs the package {module.replace('_', '-')}, which is not installed",
+                mend=f"install it: {EXTRA}",
+            )

@@ -32,9 +32,13 @@ def prompt_rows(
         ids = np.asarray(tokens.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int32)
         if tokens.model_length is not None and len(ids) >= tokens.model_length:
             if too_long == "error":
-                raise DataError(f"{where}: prompt {place + 1}", "data", settings.data,
-                                f"has {len(ids)} tokens, and the model takes {tokens.model_length} with the answer",
-                                "set too_long: drop, or take rows with shorter prompts")  # fmt: skip
+                raise DataError(
+                    f"{where}: prompt {place + 1}",
+                    "data",
+                    settings.data,
+                    f"has {len(ids)} tokens, and the model takes {tokens.model_length} with the answer",
+                    "set too_long: drop, or take rows with shorter prompts",
+                )
             continue
         rows.append(TokenRow(ids, np.zeros(len(ids), dtype=np.bool_)))
         kept.append(place)

@@ -35,9 +35,13 @@ class ExactMatchScorer(Scorer):
             for row, (_, reference) in enumerate(split_answers(entry), start=1):
                 text = tokenizer.decode(reference, skip_special_tokens=True)
                 if extracted(text, settings.extract) is None:
-                    raise DataError(f"evaluation.{settings.name}: row {row}", "extract", settings.extract,
-                                    f"finds nothing in the reference answer {text[-60:]!r}",
-                                    "change the pattern so that every reference holds it")  # fmt: skip
+                    raise DataError(
+                        f"evaluation.{settings.name}: row {row}",
+                        "extract",
+                        settings.extract,
+                        f"finds nothing in the reference answer {text[-60:]!r}",
+                        "change the pattern so that every reference holds it",
+                    )
         return entry
 
     def score(self, entry: PreparedSet, subject: Subject) -> SetScores:

@@ -112,8 +112,12 @@ def _checked(rows: Sequence[Row], numbers: Sequence[int], settings: EvaluationSe
     where, columns = settings.data, list(rows[0])
     for column in ("prompt", "instruction_id_list", "kwargs"):
         if column not in columns:
-            raise DataError(where, column, rule=f"rows of instructions need this column; the columns are {', '.join(columns)}",
-                            mend=nearest(column, columns) or "give rows in the shape of google/IFEval")  # fmt: skip
+            raise DataError(
+                where,
+                column,
+                rule=f"rows of instructions need this column; the columns are {', '.join(columns)}",
+                mend=nearest(column, columns) or "give rows in the shape of google/IFEval",
+            )
     known = set(rules.instructions_registry.INSTRUCTION_DICT)
     kept = []
     for place, (row, number) in enumerate(zip(rows, numbers, strict=True)):
@@ -121,8 +125,13 @@ def _checked(rows: Sequence[Row], numbers: Sequence[int], settings: EvaluationSe
         _check_row(row, f"{where}: row {number}", known)
         blocked = sorted(_NEED_SENTENCES.intersection(asked)) if not _has_sentences() else []
         if blocked and settings.unverifiable == "error":
-            raise DataError(f"{where}: row {number}", "instruction_id_list", blocked[0], "is checked with NLTK's sentence model, which is not on this machine",
-                            "fetch it with 'python -m nltk.downloader punkt_tab', or set unverifiable: drop")  # fmt: skip
+            raise DataError(
+                f"{where}: row {number}",
+                "instruction_id_list",
+                blocked[0],
+                "is checked with NLTK's sentence model, which is not on this machine",
+                "fetch it with 'python -m nltk.downloader punkt_tab', or set unverifiable: drop",
+            )
         if not blocked:
             kept.append(place)
     if not kept:

@@ -53,21 +53,41 @@ class JudgeClient:
         """
         where, variable = f"evaluation.{name}", self._settings.api_key_env
         if variable and not os.environ.get(variable):
-            raise DataError(where, "judge.api_key_env", variable, "this environment variable is not set",
-                            "export it, on every machine that scores")  # fmt: skip
+            raise DataError(
+                where,
+                "judge.api_key_env",
+                variable,
+                "this environment variable is not set",
+                "export it, on every machine that scores",
+            )
         limit = min(CHECK_SECONDS, self._settings.timeout_seconds)
         try:
             with self._session(0) as session:
                 response = self._post(session, [{"role": "user", "content": "Reply with OK."}], limit)
         except requests.RequestException as error:
-            raise DataError(where, "judge.base_url", self._settings.base_url, f"the judge does not answer ({_cause(error)})",
-                            "start it, or correct the address; nothing has been trained") from error  # fmt: skip
+            raise DataError(
+                where,
+                "judge.base_url",
+                self._settings.base_url,
+                f"the judge does not answer ({_cause(error)})",
+                "start it, or correct the address; nothing has been trained",
+            ) from error
         if response.status_code != 200:
-            raise DataError(where, "judge", self._settings.model, f"the judge at {self._address} refuses: status {response.status_code}, {self._told(response)}",
-                            "check the model's name and the key")  # fmt: skip
+            raise DataError(
+                where,
+                "judge",
+                self._settings.model,
+                f"the judge at {self._address} refuses: status {response.status_code}, {self._told(response)}",
+                "check the model's name and the key",
+            )
         if _content(response) is None:
-            raise DataError(where, "judge.base_url", self._settings.base_url, "answers, but not as an OpenAI-compatible endpoint does",
-                            "the address ends in /v1 mostly")  # fmt: skip
+            raise DataError(
+                where,
+                "judge.base_url",
+                self._settings.base_url,
+                "answers, but not as an OpenAI-compatible endpoint does",
+                "the address ends in /v1 mostly",
+            )
 
     def _ask(self, session: requests.Session, question: Messages, deadline: float) -> str | None:
         left = deadline - time.monotonic()

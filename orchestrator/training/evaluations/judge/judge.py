@@ -153,8 +153,12 @@ def _task(row: Row, number: int, where: str) -> Task:
     turns: Any = row.get("turns")
     place = f"{where}: row {number}"
     if turns is None:
-        raise DataError(place, "turns", rule=f"a judge needs rows with this column; the columns are {', '.join(row)}",
-                        mend=nearest("turns", row) or "give rows in the shape of MT-Bench")  # fmt: skip
+        raise DataError(
+            place,
+            "turns",
+            rule=f"a judge needs rows with this column; the columns are {', '.join(row)}",
+            mend=nearest("turns", row) or "give rows in the shape of MT-Bench",
+        )
     if (
         not isinstance(turns, list)
         or not 1 <= len(turns) <= 2
@@ -178,6 +182,11 @@ def _read_baseline(settings: EvaluationSet, tasks: Sequence[Task]) -> dict[str, 
         answers[str(row.get("question_id"))] = list(turns or [])
     short = next((task for task in tasks if len(answers.get(task.key, [])) < len(task.turns)), None)
     if short is not None:
-        raise DataError(where, "question_id", short.key, f"the baseline has no answer to each of the {len(short.turns)} turns of this question",
-                        "give rows with question_id and turns (the answers)")  # fmt: skip
+        raise DataError(
+            where,
+            "question_id",
+            short.key,
+            f"the baseline has no answer to each of the {len(short.turns)} turns of this question",
+            "give rows with question_id and turns (the answers)",
+        )
     return answers

@@ -22,9 +22,19 @@ Index = dict[str, dict[str, Any]]
 """Name of a task, group or tag -> ``folder`` (relative to lm-eval's own) and ``parts`` (names that belong to it)."""
 
 _DECIDING = (
-    "doc_to_text", "doc_to_target", "doc_to_choice", "process_results", "description", "target_delimiter",
-    "fewshot_delimiter", "gen_prefix", "output_type", "generation_kwargs", "metric_list", "filter_list",
-)  # fmt: skip
+    "doc_to_text",
+    "doc_to_target",
+    "doc_to_choice",
+    "process_results",
+    "description",
+    "target_delimiter",
+    "fewshot_delimiter",
+    "gen_prefix",
+    "output_type",
+    "generation_kwargs",
+    "metric_list",
+    "filter_list",
+)
 """Fields of a task's configuration that decide its scores beside its documents."""
 
 
@@ -66,8 +76,13 @@ def load_tasks(settings: EvaluationSet, cache_dir: Path) -> LoadedTasks:
     for name in missing:
         if name not in index:
             known = [*own_names, *index]
-            raise DataError(where, "tasks", name, f"lm-eval {version('lm-eval')} has no such task",
-                            nearest(name, known) or "name the folder of your own tasks with task_folders")  # fmt: skip
+            raise DataError(
+                where,
+                "tasks",
+                name,
+                f"lm-eval {version('lm-eval')} has no such task",
+                nearest(name, known) or "name the folder of your own tasks with task_folders",
+            )
     manager = _manager([*_folders(missing, index), *map(str, own)], own)
     try:
         loaded = manager.load(list(settings.tasks))
@@ -215,8 +230,13 @@ def _check_tasks(where: str, settings: EvaluationSet, tasks: Mapping[str, Any]) 
             raise DataError(where, "tasks", name, "needs a model that sees or hears")
         asked = getattr(task.config, "generation_kwargs", None) or {}
         if asked.get("do_sample") and float(asked.get("temperature") or 0) > 0:
-            raise DataError(where, "tasks", name, "draws answers at random, and scores here are greedy",
-                            "copy its YAML file, set do_sample: false, and name its folder in task_folders")  # fmt: skip
+            raise DataError(
+                where,
+                "tasks",
+                name,
+                "draws answers at random, and scores here are greedy",
+                "copy its YAML file, set do_sample: false, and name its folder in task_folders",
+            )
 
 
 def _set_shots(tasks: Mapping[str, Any], shots: int | None) -> None:
@@ -270,5 +290,10 @@ def _plain(value: Any) -> str:
 
 def _cannot_load(where: str, tasks: Sequence[str], error: Exception) -> DataError:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return DataError(where, "tasks", ", ".join(tasks), f"cannot be loaded: {type(error).__name__}: {first[:300]}",
-                     "fetch the data set first, or give a task of your own that reads local files (task_folders)")  # fmt: skip
+    return DataError(
+        where,
+        "tasks",
+        ", ".join(tasks),
+        f"cannot be loaded: {type(error).__name__}: {first[:300]}",
+        "fetch the data set first, or give a task of your own that reads local files (task_folders)",
+    )

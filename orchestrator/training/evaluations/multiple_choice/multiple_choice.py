@@ -99,8 +99,13 @@ def _questions(settings: EvaluationSet, sources: SetSources) -> tuple[list[Quest
         rows, numbers = source.sample()
         found = read_questions(rows, settings.columns, settings.data, numbers)
         if shots >= len(found):
-            raise DataError(f"evaluation.{settings.name}", "num_fewshot", shots, f"leaves no question to score: there are {len(found)}",
-                            "take fewer examples, or name fewshot_data")  # fmt: skip
+            raise DataError(
+                f"evaluation.{settings.name}",
+                "num_fewshot",
+                shots,
+                f"leaves no question to score: there are {len(found)}",
+                "take fewer examples, or name fewshot_data",
+            )
         rest = found[shots:]
         limit = settings.limit or len(rest)
         kept = [rest[place * len(rest) // limit] for place in range(limit)] if limit < len(rest) else rest
@@ -140,8 +145,12 @@ def _rows(
 def _shortened(rows: list[TokenRow], length: int, too_long: str, name: str, longest: int) -> list[TokenRow]:
     """Apply `data.too_long`; ``truncate`` cuts the beginning, as lm-eval does, so that the choices stay whole."""
     if too_long == "error":
-        raise DataError(f"evaluation.{name}", "too_long", rule=f"a question has {longest} tokens, the model takes {length}",
-                        mend="set too_long: drop or truncate, or take fewer examples (num_fewshot)")  # fmt: skip
+        raise DataError(
+            f"evaluation.{name}",
+            "too_long",
+            rule=f"a question has {longest} tokens, the model takes {length}",
+            mend="set too_long: drop or truncate, or take fewer examples (num_fewshot)",
+        )
     if too_long == "drop" or any(int(row.is_answer.sum()) >= length for row in rows):
         return []
     return [TokenRow(row.ids[-length:], row.is_answer[-length:]) for row in rows]

@@ -19,8 +19,17 @@ from orchestrator.training.data.files import Row
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 ROLES = ("question", "choices", "answer")
-_ALIASES = {"answerKey": "answer", "answer_key": "answer", "label": "answer", "options": "choices", "stem": "question",
-            "query": "question", "gold": "answer", "endings": "choices", "ctx": "question"}  # fmt: skip
+_ALIASES = {
+    "answerKey": "answer",
+    "answer_key": "answer",
+    "label": "answer",
+    "options": "choices",
+    "stem": "question",
+    "query": "question",
+    "gold": "answer",
+    "endings": "choices",
+    "ctx": "question",
+}
 _OPTIONS = re.compile(r"\s*Options:\s*", re.IGNORECASE)
 _NAMED_LETTER = re.compile(r"\b([A-Z])[.):]")
 
@@ -50,8 +59,13 @@ def read_questions(
     """
     found = list(rows[0])
     if odd := [role for role in columns if role not in ROLES]:
-        raise DataError(where, "columns", odd[0], f"is no role of a question; the roles are {', '.join(ROLES)}",
-                        nearest(odd[0], ROLES))  # fmt: skip
+        raise DataError(
+            where,
+            "columns",
+            odd[0],
+            f"is no role of a question; the roles are {', '.join(ROLES)}",
+            nearest(odd[0], ROLES),
+        )
     in_text = _in_text(found, columns)
     names = {} if in_text else _columns(found, columns, where)
     questions = []
@@ -73,8 +87,13 @@ def _columns(found: Sequence[str], columns: Mapping[str, str], where: str) -> di
         lettered = role == "choices" and {"A", "B"} <= set(found)
         column = names.get(role)
         if column not in found and not lettered:
-            raise DataError(where, f"columns.{role}", column, f"there is no column for the {role}; the columns are {', '.join(found)}",
-                            nearest(column or role, found) or f"name it with columns: {{{role}: COLUMN}}")  # fmt: skip
+            raise DataError(
+                where,
+                f"columns.{role}",
+                column,
+                f"there is no column for the {role}; the columns are {', '.join(found)}",
+                nearest(column or role, found) or f"name it with columns: {{{role}: COLUMN}}",
+            )
     return {role: column for role, column in names.items() if column in found}
 
 
@@ -113,8 +132,13 @@ def _gold(answer: Any, choices: Sequence[str], labels: Sequence[str], place: str
         return choices.index(text)
     elif text.isdigit() and int(text) < len(choices):
         return int(text)
-    raise DataError(place, column, answer, f"names none of the {len(choices)} choices",
-                    "give the place from 0, a letter, or the choice's text")  # fmt: skip
+    raise DataError(
+        place,
+        column,
+        answer,
+        f"names none of the {len(choices)} choices",
+        "give the place from 0, a letter, or the choice's text",
+    )
 
 
 def _from_text(row: Row, place: str) -> Question:
@@ -122,8 +146,13 @@ def _from_text(row: Row, place: str) -> Question:
     given = str(row.get("input") or row.get("instruction") or "")
     parts = _OPTIONS.split(given)
     if len(parts) < 2:
-        raise DataError(place, "input", given[-80:], "names no choices ('Options: A. ..., B. ...')",
-                        "give rows with question, choices and answer")  # fmt: skip
+        raise DataError(
+            place,
+            "input",
+            given[-80:],
+            "names no choices ('Options: A. ..., B. ...')",
+            "give rows with question, choices and answer",
+        )
     text, choices = re.sub(r"^\s*Ques\w*:\s*|^\s*Qusetion:\s*", "", " ".join(parts[:-1])), _lettered(parts[-1])
     answer = _NAMED_LETTER.search(str(row.get("output") or ""))
     if len(choices) < 2 or answer is None or LETTERS.index(answer.group(1)) >= len(choices):

@@ -22,8 +22,20 @@ from orchestrator.training.data.sources import FileSource, SavedSource, Taxonomy
 from orchestrator.training.evaluations.scoring.file_digests import FileDigests
 
 _CODE = ("training", "testbed", "settings", "records.py")
-_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy", "jinja2", "datasets", "pyarrow",
-              "lm-eval", "nltk", "langdetect")  # fmt: skip
+_LIBRARIES = (
+    "torch",
+    "transformers",
+    "peft",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "jinja2",
+    "datasets",
+    "pyarrow",
+    "lm-eval",
+    "nltk",
+    "langdetect",
+)
 _NEVER_READ = frozenset({".bin", ".pt", ".pth", ".msgpack", ".h5", ".gguf", ".onnx", ".md"})
 _TEMPLATE_WORDS = frozenset({"auto", "default"})
 _NO_MATTER = ("name", "when", "detached")
@@ -47,9 +59,13 @@ def shared_part(setup: TrialSetup, device: str, digests: FileDigests) -> list[An
         OSError: If a file cannot be read.
     """
     return [
-        _code(), _versions(), _device(device), asdict(setup.training), _model_part(setup.model, digests),
+        _code(),
+        _versions(),
+        _device(device),
+        asdict(setup.training),
+        _model_part(setup.model, digests),
         _data_part(setup.data, digests),
-    ]  # fmt: skip
+    ]
 
 
 def set_part(entry: EvaluationSet, data: DataSettings, digests: FileDigests) -> dict[str, Any]:

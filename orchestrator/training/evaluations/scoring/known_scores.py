@@ -110,8 +110,10 @@ class KnownScores:
 
 def _of_set(name: str, found: Known) -> Known:
     begin = f"{name}/"
-    parts = ({key.removeprefix(begin): value for key, value in each.items() if key.startswith(begin)}
-             for each in (found.scores, found.standard_errors))  # fmt: skip
+    parts = (
+        {key.removeprefix(begin): value for key, value in each.items() if key.startswith(begin)}
+        for each in (found.scores, found.standard_errors)
+    )
     return Known(*parts)
 
 
