@@ -49,6 +49,10 @@ class EntrypointError(InputError):
     """Training code of the user's own cannot be found, or does not keep to what a trial promises."""
 
 
+class PluginError(InputError):
+    """Code that a user adds by name (a method, an optimizer, a scorer ...) is missing, fails, or breaks its contract."""
+
+
 class DataError(InputError):
     """A data set cannot be read, has the wrong shape, or has rows that cannot be used."""
 

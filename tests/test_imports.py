@@ -58,7 +58,13 @@ LIGHT = [
     "orchestrator.cli",
     "orchestrator.errors",
     "orchestrator.records",
-    *modules("orchestrator.settings", "orchestrator.results", "orchestrator.spec", "orchestrator.decisions"),
+    *modules(
+        "orchestrator.settings",
+        "orchestrator.results",
+        "orchestrator.plugins",
+        "orchestrator.spec",
+        "orchestrator.decisions",
+    ),
 ]
 
 

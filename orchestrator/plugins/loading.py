@@ -1,0 +1,119 @@
+"""Running a plug-in's code: once a process, from the text that was found, with errors that name its own line."""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+import sys
+import traceback
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from orchestrator.errors import OrchestratorError, PluginError
+from orchestrator.plugins.code import Kind, PluginCode
+
+_loaded: dict[tuple[Kind, str], tuple[PluginCode, object]] = {}
+
+
+def load(code: PluginCode) -> object:
+    """Run a plug-in's file (or import its package) and return the object that it names.
+
+    The same text is run once a process; another text of the same name takes its place.
+
+    Raises:
+        PluginError: If it raises; names its own line.
+    """
+    known = _loaded.get((code.kind, code.reference))
+    if known is not None and known[0].digest == code.digest:
+        return known[1]
+    with guarded(code, "importing it failed"):
+        module = _from_text(code) if code.source else importlib.import_module(code.target.partition(":")[0])
+        value: object = getattr(module, code.name)
+    _loaded[code.kind, code.reference] = code, value
+    return value
+
+
+def load_all(codes: Iterable[PluginCode]) -> None:
+    """Load several, as a worker does before its first trial."""
+    for code in codes:
+        load(code)
+
+
+def loaded(kind: Kind, reference: str) -> object | None:
+    """Return a plug-in that this process has loaded; None otherwise."""
+    known = _loaded.get((kind, reference))
+    return None if known is None else known[1]
+
+
+def loaded_code(kind: Kind, reference: str) -> PluginCode | None:
+    """Return the code of a plug-in that this process has loaded; None otherwise."""
+    known = _loaded.get((kind, reference))
+    return None if known is None else known[0]
+
+
+def forget(kind: Kind, reference: str) -> None:
+    """Forget a plug-in, as tests do."""
+    _loaded.pop((kind, reference), None)
+
+
+@contextmanager
+def guarded(code: PluginCode, what: str) -> Iterator[None]:
+    """Turn whatever a plug-in raises into one line that names the plug-in's own line.
+
+    Args:
+        code: The plug-in.
+        what: What was asked of it, as a clause: ``scoring 'eval' failed``.
+
+    Raises:
+        PluginError: In place of any exception but those of this package.
+    """
+    try:
+        yield
+    except OrchestratorError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _told(code, what, error) from error
+
+
+def _told(code: PluginCode, what: str, error: BaseException) -> PluginError:
+    lines = str(error).strip().splitlines() or [""]
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == code.place]
+    where = f"{code.place}:{own[-1].lineno}" if own else code.place
+    mend = ""
+    if isinstance(error, ModuleNotFoundError):
+        mend = (
+            "install the package, or keep the plug-in in one file: what lies beside it does not travel to the workers"
+        )
+    return PluginError(
+        where, rule=f"{what}: {type(error).__name__}: {lines[0][:300]} ({code.kind} {code.reference})", mend=mend
+    )
+
+
+def _from_text(code: PluginCode) -> ModuleType:
+    # A name of its own for each text, known to pickle; tracebacks find the text where the file is not.
+    name = f"orchestrator_plugin_{code.digest}_{zlib.crc32(code.place.encode()):08x}"
+    known = sys.modules.get(name)
+    if known is not None:
+        return known
+    module = ModuleType(name)
+    module.__file__ = code.place
+    linecache.cache[code.place] = (len(code.source), None, code.source.splitlines(keepends=True), code.place)
+    sys.modules[name] = module
+    try:
+        exec(compile(code.source, code.place, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def check(condition: bool, code: PluginCode, rule: str, mend: str = "") -> None:
+    """Raise unless a plug-in keeps to its contract.
+
+    Raises:
+        PluginError: Names file and contract.
+    """
+    if not condition:
+        raise PluginError(code.place, code.name, None, rule, mend)
