@@ -38,6 +38,9 @@ def test_shipped_weights_are_those_fitted_on_the_shipped_sweeps() -> None:
     for epochs in (1.0, 12.0):
         there, here = shipped.valid_for(epochs), fitted.valid_for(epochs)
         np.testing.assert_allclose(here.line, there.line, atol=1e-6)
-        np.testing.assert_allclose(here.spread, there.spread, atol=0.02)
+    # Trees may differ in a branch where another processor rounds otherwise, so what the weights say is compared.
     apart = [np.abs(shipped.mean(lesson.panel) - fitted.mean(lesson.panel)).mean() for lesson in taught]
-    assert np.mean(apart) < 0.01  # trees may differ in a branch where another processor rounds otherwise
+    wider = [np.log(fitted.deviation(lesson.panel) / shipped.deviation(lesson.panel)) for lesson in taught]
+    assert np.mean(apart) < 0.01
+    assert np.mean(np.abs(wider)) < 0.02
+    assert np.max(np.abs(wider)) < 0.1
