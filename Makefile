@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # The torch wheel: a CPU build is enough here. TORCH_INDEX may name an index that holds the build you want.
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
+# Tests wait much for processes that they start, so two of them go side by side.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: quickstart test test-all lint bench bench-stopping docs clean install
 
@@ -26,10 +28,10 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-all: $(STAMP) lint
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "slow or not slow"
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
