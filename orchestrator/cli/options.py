@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.progress import Say, silent
+
 if TYPE_CHECKING:
     from orchestrator.spec.sweep import SweepSpec
     from orchestrator.storage.sweep_folder import SweepFolder
@@ -51,8 +53,9 @@ def load_file(
     storage: Path | None,
     trials: int | None = None,
     tracking_uri: str | None = None,
+    say: Say = silent,
 ) -> SweepSpec:
-    """Read a sweep file with the overrides of the command line.
+    """Read a sweep file with the overrides of the command line; ``say`` is told of code that it names before it is run.
 
     Raises:
         SpecError: If the file or an override is wrong.
@@ -67,7 +70,7 @@ def load_file(
         texts.append(f"budget.trials={trials}")
     if tracking_uri is not None:
         texts.append(f"tracking.uri={json.dumps(tracking_uri)}")
-    return load_sweep(file, texts)
+    return load_sweep(file, texts, say)
 
 
 def storage_or_default(storage: Path | None) -> Path:

@@ -30,7 +30,7 @@ def validate(
     as_json: JsonOption = False,
 ) -> None:
     """Check everything that can be checked without training, and print the resolved values."""
-    spec = load_file(file, set_, storage)
+    spec = load_file(file, set_, storage, say=speaker(make_console(stderr=as_json)))
     from orchestrator.api import validate_sweep
     from orchestrator.reporting.terminal.plans import print_validation
 
@@ -60,7 +60,7 @@ def plan(
 
     With data.expected in the sweep file it needs neither weights nor data.
     """
-    spec = load_file(file, set_, storage, trials)
+    spec = load_file(file, set_, storage, trials, say=speaker(make_console(stderr=as_json)))
     from orchestrator.api import plan_trials
     from orchestrator.reporting.terminal.plans import print_plan
 
@@ -89,12 +89,12 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run a sweep, or resume it when the same sweep was interrupted."""
-    spec = load_file(file, set_, storage, trials, tracking_uri)
+    console = make_console(stderr=as_json)
+    spec = load_file(file, set_, storage, trials, tracking_uri, speaker(console))
     from orchestrator.api import run_sweep
     from orchestrator.reporting.terminal.live import LiveTable
     from orchestrator.reporting.terminal.summary import print_summary
 
-    console = make_console(stderr=as_json)
     with libraries_off_stdout(as_json), LiveTable(console) as table:
         result = run_sweep(
             spec,

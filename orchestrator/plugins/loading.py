@@ -15,6 +15,7 @@ from orchestrator.errors import OrchestratorError, PluginError
 from orchestrator.plugins.code import Kind, PluginCode
 
 _loaded: dict[tuple[Kind, str], tuple[PluginCode, object]] = {}
+_absent: set[tuple[Kind, str]] = set()
 
 
 def load(code: PluginCode) -> object:
@@ -53,9 +54,20 @@ def loaded_code(kind: Kind, reference: str) -> PluginCode | None:
     return None if known is None else known[0]
 
 
+def note_absent(kind: Kind, reference: str) -> None:
+    """Note a plug-in whose name is known from a sweep that is read back, and whose code has not been run here."""
+    _absent.add((kind, reference))
+
+
+def is_absent(kind: Kind, reference: str) -> bool:
+    """Whether a word is known to name a plug-in that this process has not loaded: it is taken at its word."""
+    return (kind, reference) in _absent and (kind, reference) not in _loaded
+
+
 def forget(kind: Kind, reference: str) -> None:
     """Forget a plug-in, as tests do."""
     _loaded.pop((kind, reference), None)
+    _absent.discard((kind, reference))
 
 
 @contextmanager

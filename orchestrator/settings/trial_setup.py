@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from orchestrator.plugins.code import PluginCode
 from orchestrator.settings.data import CLOSED, about
 from orchestrator.settings.data import DataFormat as DataFormat
 from orchestrator.settings.data import DataSettings as DataSettings
@@ -112,3 +113,4 @@ class TrialSetup:
     data: DataSettings
     evaluation: tuple[EvaluationSet, ...]
     training: TrainingSettings
+    plugins: tuple[PluginCode, ...] = ()

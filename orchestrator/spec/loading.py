@@ -9,7 +9,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.errors import SpecError
+from orchestrator.plugins.loading import load
+from orchestrator.progress import Say, silent
 from orchestrator.spec.own_training import beside
+from orchestrator.spec.plugin_words import check_pinned, find_plugins, plugin_label
 from orchestrator.spec.reading.complaints import Source, explain, refuse_booleans
 from orchestrator.spec.reading.shipped import nearest_sweep, sweep_file
 from orchestrator.spec.reading.yaml_text import PathKey, read_value, read_yaml
@@ -19,12 +22,13 @@ from orchestrator.spec.sweep import SweepSpec
 _SHORT_FORMS = {"entrypoint": "function", "model": "path", "objective": "metric", "searcher": "kind"}
 
 
-def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
-    """Read and check a sweep file.
+def load_sweep(path: str | Path, overrides: Sequence[str] = (), say: Say = silent) -> SweepSpec:
+    """Read and check a sweep file. Code of your own that it names (``FILE.py:NAME``) is imported, to check its options.
 
     Args:
         path: YAML file, or the name of one that comes with the package (``quickstart``).
         overrides: ``dotted.key=value`` texts; values are read as YAML.
+        say: Told of each plug-in before its code is run.
 
     Raises:
         SpecError: With file, line, field, value, rule and mend of the first problem.
@@ -36,10 +40,27 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> SweepSpec:
         )
     values, lines = read_yaml(file)
     overridden = {apply_override(values, text) for text in overrides}
+    values = with_plugins(values, file.resolve().parent, str(file), say)
     spec = parse_sweep(values, str(file), lines, overridden)
     if spec.entrypoint is None:
         return spec
     return spec.model_copy(update={"entrypoint": beside(spec.entrypoint, file)})
+
+
+def with_plugins(values: Mapping[str, Any], folder: Path, where: str, say: Say = silent) -> dict[str, Any]:
+    """Load the plug-ins that raw values name, and return the values with their digests.
+
+    Raises:
+        PluginError: If one is missing, raises when it is imported, or is not the text that the values pin.
+    """
+    codes = find_plugins(values, folder, where)
+    pinned = values.get("plugins")
+    check_pinned(codes, pinned if isinstance(pinned, Mapping) else {}, where)
+    for code in codes:
+        say(f"Importing {code.kind.replace('_', ' ')} {code.reference} from {code.place} ...")
+        load(code)
+    found = {plugin_label(code): code.digest for code in codes}
+    return {**values, "plugins": found} if found else dict(values)
 
 
 def parse_sweep(

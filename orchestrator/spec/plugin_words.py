@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import PluginError
-from orchestrator.plugins.code import Kind, PluginCode, find_code, is_reference, offered
+from orchestrator.plugins.code import GROUPS, Kind, PluginCode, find_code, is_reference, offered
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,19 @@ def find_plugins(values: Mapping[str, object], folder: Path, where: str) -> tupl
 def plugin_label(code: PluginCode) -> str:
     """Return how a sweep names a plug-in among its digests: ``method mine.py:Mine``."""
     return f"{code.kind} {code.reference}"
+
+
+def read_label(label: str) -> tuple[Kind, str]:
+    """Return kind and reference of `plugin_label`.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    word, _, reference = label.partition(" ")
+    kind = next((kind for kind in GROUPS if kind == word), None)
+    if kind is None or not reference:
+        raise ValueError(f"{label!r} is not KIND NAME with one of the kinds {', '.join(GROUPS)}")
+    return kind, reference
 
 
 def check_pinned(codes: Sequence[PluginCode], pinned: Mapping[str, str], where: str) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from orchestrator.errors import SpecError
+from orchestrator.plugins.code import PluginCode
+from orchestrator.plugins.loading import loaded_code, note_absent
 from orchestrator.settings.data import defining_data, find_problem
 from orchestrator.settings.trial_setup import (
     DataSettings,
@@ -19,6 +21,7 @@ from orchestrator.settings.trial_setup import (
 )
 from orchestrator.spec.evaluation_kinds import KINDS, check_set, defining_set, may_give, metrics_of, no_such_metric
 from orchestrator.spec.own_training import REPLACED, check_own_training, with_own_space
+from orchestrator.spec.plugin_words import read_label
 from orchestrator.spec.reading.closed import Closed
 from orchestrator.spec.search_space.own_search_space import AnySearchSpace
 from orchestrator.spec.stopping import StoppingSpec, WinnerSpec
@@ -203,10 +206,18 @@ class SweepSpec(Closed):
     cluster: str = Field(default="local", description="Cluster profile: local, existing, or a file.")
     tracking: TrackingSpec = Field(default_factory=TrackingSpec, description="Where runs are recorded.")
     storage: str = Field(default="runs", description="Folder for journals, checkpoints and the default MLflow store.")
+    plugins: dict[str, str] = Field(
+        default_factory=dict,
+        description="Digests of code that the file names (`method mine.py:Mine`). Filled in when it is read; written "
+        "down, they say which text of the code is meant.",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _choose_search_space(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and isinstance(values.get("plugins"), Mapping):
+            for label in values["plugins"]:
+                note_absent(*read_label(str(label)))
         return with_own_space(values)
 
     @field_validator("milestones")
@@ -330,7 +341,13 @@ class SweepSpec(Closed):
     @property
     def trial_setup(self) -> TrialSetup:
         """What a worker needs besides a trial's own configuration."""
-        return TrialSetup(self.model, self.data, tuple(self.evaluation), self.training)
+        return TrialSetup(self.model, self.data, tuple(self.evaluation), self.training, self.plugin_codes)
+
+    @property
+    def plugin_codes(self) -> tuple[PluginCode, ...]:
+        """The plug-ins that the sweep names, as far as this process has loaded them."""
+        found = (loaded_code(*read_label(label)) for label in self.plugins)
+        return tuple(code for code in found if code is not None)
 
     def content(self) -> dict[str, Any]:
         """Return what defines the sweep: everything but where it runs, is stored and tracked, and `after_search`."""
@@ -339,6 +356,8 @@ class SweepSpec(Closed):
             values.pop(place)
         values["budget"].pop("wall_minutes")
         values["stopping"].pop("audit")
+        if not values["plugins"]:
+            del values["plugins"]
         values["data"] = defining_data(values["data"])
         values["evaluation"] = [defining_set(entry) for entry in values["evaluation"]]
         return _with_entrypoint(values)
@@ -357,6 +376,8 @@ class SweepSpec(Closed):
 def resolved(spec: SweepSpec) -> Mapping[str, Any]:
     """Return the sweep with every default filled in, ready to be written as YAML or JSON."""
     values = spec.model_dump(mode="json")
+    if not values["plugins"]:
+        del values["plugins"]
     return values if spec.entrypoint is None else {k: v for k, v in values.items() if k not in REPLACED}
 
 

@@ -11,12 +11,12 @@ from orchestrator.api.evaluate.choice import check_built_in, check_follow, chose
 from orchestrator.api.evaluate.follow import ended_so_far, ended_trials
 from orchestrator.api.evaluate.models import ModelScoring, ScoredModel
 from orchestrator.api.evaluate.session import LazySession, setup_of
-from orchestrator.api.plan.progress_text import Say, silent
 from orchestrator.errors import CheckpointError, StorageError
 from orchestrator.history.find_trial import Sweep, sweep_folder
 from orchestrator.history.journal_state import read_state
 from orchestrator.history.read_sweep import history_of
 from orchestrator.history.tracked_runs import TrackedRuns, find_runs
+from orchestrator.progress import Say, silent
 from orchestrator.settings.trial_setup import EvaluationSet
 from orchestrator.tracking.mlflow.late_scores import store_is_there
 from orchestrator.training.evaluations.scoring.known_scores import KnownScores

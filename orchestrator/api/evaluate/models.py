@@ -11,10 +11,10 @@ from typing import Any
 
 from orchestrator.api.evaluate.session import LazySession
 from orchestrator.api.export.choice import find_checkpoint
-from orchestrator.api.plan.progress_text import Say
 from orchestrator.errors import CheckpointError, OrchestratorError, StorageError
 from orchestrator.history.read_sweep import read_sweep
 from orchestrator.history.tracked_runs import TrackedRuns
+from orchestrator.progress import Say
 from orchestrator.results.records import TrialHistory
 from orchestrator.storage.later_scores import LaterScores, append_scores, read_scores, same_scores
 from orchestrator.storage.sweep_folder import SweepFolder

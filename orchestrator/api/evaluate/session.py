@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.api.plan.progress_text import Say
 from orchestrator.history.find_trial import rebased_setup
 from orchestrator.history.journal_state import JournalState
 from orchestrator.history.moved_paths import Whereabouts
+from orchestrator.progress import Say
 from orchestrator.settings.trial_setup import EvaluationSet, TrialSetup
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.api.extend.entrypoints import found_entrypoint
 from orchestrator.api.extend.request import NOTHING_MORE, ExtendRequest
 from orchestrator.api.extend.trials import asked_actions, continued_trials
-from orchestrator.api.plan.preflight import Say, ValidationResult, silent
+from orchestrator.api.plan.preflight import ValidationResult
 from orchestrator.api.run.extension import Extension
 from orchestrator.api.run.run import run_extended
 from orchestrator.errors import InputError, SpecError, StorageError
@@ -18,6 +18,7 @@ from orchestrator.history.find_trial import Sweep, sweep_folder
 from orchestrator.history.journal_facts import standing_plan
 from orchestrator.history.journal_state import JournalState, read_state
 from orchestrator.history.moved_paths import Whereabouts
+from orchestrator.progress import Say, silent
 from orchestrator.results.records import SweepResult, SweepView
 from orchestrator.spec.loading import apply_override, load_sweep, parse_sweep
 from orchestrator.spec.search_space.enumeration import count_configs, grid_configs

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.api.plan.preflight import Say, ValidationResult, silent, validate_sweep
+from orchestrator.api.plan.preflight import ValidationResult, validate_sweep
 from orchestrator.coordinating.searchers.searcher import make_source
 from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import CapacityError
 from orchestrator.history.after_search import make_draw
+from orchestrator.progress import Say, silent
 from orchestrator.records import TrialConfig
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.batch_plan import BatchPlan

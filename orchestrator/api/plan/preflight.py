@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.api.plan.policy import check_forecast
-from orchestrator.api.plan.progress_text import Say as Say
-from orchestrator.api.plan.progress_text import silent as silent
 from orchestrator.coordinating.sweep_plan import SweepPlan, plan_sweep
 from orchestrator.errors import InputError, ModelError, SpecError, nearest
+from orchestrator.progress import Say, silent
 from orchestrator.spec.cluster import ClusterProfile, load_cluster
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.storage.sweep_folder import SweepFolder, check_storage

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.api.plan.preflight import Say, silent
 from orchestrator.errors import StorageError, TrackingError
+from orchestrator.progress import Say, silent
 from orchestrator.records import Outcome
 from orchestrator.simulation.forecast.fitting import SMALLEST_PANEL
 from orchestrator.simulation.recorded.sweep import RecordedSweep, RecordedTrial

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.api.plan.preflight import Say, silent
 from orchestrator.errors import StorageError
 from orchestrator.history.build_result import read_base_scores
 from orchestrator.history.journal_facts import standing_plan
+from orchestrator.progress import Say, silent
 from orchestrator.records import TrainingSignal, TrialState
 from orchestrator.simulation.recorded.files import MIN_TRIALS
 from orchestrator.simulation.recorded.sweep import SIGNAL_COLUMNS, RecordedSweep, RecordedTrial

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.api.plan.preflight import Say
+from orchestrator.progress import Say
 from orchestrator.reporting.findings.pages.compose import compose_findings
 from orchestrator.reporting.findings.pages.facts import FindingsFacts
 from orchestrator.reporting.sweep_report.layout.files import ReportFiles, report_places, write_files

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.api.plan.preflight import Say, silent
 from orchestrator.api.reproduction.checks import check_data, check_inputs, check_places
 from orchestrator.api.reproduction.options import check_options, checked_findings, checked_scale, untestable
 from orchestrator.api.reproduction.report import track_findings, write_findings
@@ -30,6 +29,7 @@ from orchestrator.api.reproduction.sweeps import (
     suite_specs,
 )
 from orchestrator.errors import InputError
+from orchestrator.progress import Say, silent
 from orchestrator.reporting.findings.analysis.analyse import analyse
 from orchestrator.reporting.findings.analysis.outcome import FindingOutcome, not_tested, without_verdict
 from orchestrator.reporting.findings.pages.facts import FindingsFacts

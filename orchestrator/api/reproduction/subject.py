@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.api.plan.preflight import Say
 from orchestrator.errors import DataError, InputError
+from orchestrator.progress import Say
 from orchestrator.reporting.findings.registration.render import SECOND_BASE, Subject
 from orchestrator.reporting.findings.registration.scaling import PAPER, Scale
 from orchestrator.settings.trial_setup import ModelSettings

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.api.plan.preflight import Say
 from orchestrator.api.reproduction.subject import Bases
 from orchestrator.api.run.run import run_sweep
 from orchestrator.history.journal_facts import check_same_sweep, is_complete
 from orchestrator.history.read_sweep import read_sweep
+from orchestrator.progress import Say
 from orchestrator.records import Outcome
 from orchestrator.reporting.findings.analysis.runs import Run, Runs, runs_of
 from orchestrator.reporting.findings.pages.facts import SweepState

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.api.plan.policy import make_divergence
-from orchestrator.api.plan.preflight import Say
 from orchestrator.api.rerun.capsule import Capsule, CapsuleLine, compare_digests
 from orchestrator.api.rerun.compare import MetricSameness, compare_scores
 from orchestrator.history.find_trial import rebased_setup
 from orchestrator.history.journal_state import JournalState
 from orchestrator.history.moved_paths import Whereabouts
+from orchestrator.progress import Say
 from orchestrator.records import TrainingSignal
 from orchestrator.results.records import MilestoneResult, TrialHistory
 from orchestrator.storage.sweep_folder import SweepFolder

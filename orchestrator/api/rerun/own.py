@@ -8,12 +8,12 @@ from pathlib import Path
 
 from orchestrator.api.extend.entrypoints import found_entrypoint
 from orchestrator.api.plan.policy import make_divergence
-from orchestrator.api.plan.preflight import Say
 from orchestrator.api.rerun.capsule import Capsule, CapsuleLine, compare_digests
 from orchestrator.api.rerun.compare import MetricSameness, compare_scores
 from orchestrator.errors import EntrypointFailure, InputError
 from orchestrator.history.journal_facts import FILE, recorded_inputs
 from orchestrator.history.journal_state import JournalState
+from orchestrator.progress import Say
 from orchestrator.records import TrainingSignal
 from orchestrator.results.records import MilestoneResult, TrialHistory
 from orchestrator.storage.milestone_reports import read_report

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from orchestrator.api.plan.preflight import Say, silent
 from orchestrator.api.rerun.built_in import BuiltInAgain
 from orchestrator.api.rerun.capsule import Capsule, CapsuleLine, compare_environment, read_capsule
 from orchestrator.api.rerun.compare import (
@@ -24,6 +23,7 @@ from orchestrator.errors import InputError, StorageError
 from orchestrator.history.find_trial import Sweep, find_trial, sweep_folder
 from orchestrator.history.journal_state import JournalState, read_state
 from orchestrator.history.read_sweep import read_sweep
+from orchestrator.progress import Say, silent
 from orchestrator.records import TrainingSignal
 from orchestrator.results.records import TrialHistory
 from orchestrator.storage.sweep_folder import SweepFolder

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.api.plan.capacity import check_capacity
-from orchestrator.api.plan.preflight import Say, ValidationResult, silent, validate_sweep
+from orchestrator.api.plan.preflight import ValidationResult, validate_sweep
 from orchestrator.api.run.extension import Extension, as_extended, rebased_spec, standing
 from orchestrator.api.run.inputs import inputs_of
 from orchestrator.api.run.session import Session
 from orchestrator.api.run.session_start import SessionStart
 from orchestrator.history.journal_facts import check_same_inputs, check_same_sweep, complete_capacity, set_aside
 from orchestrator.history.moved_paths import Whereabouts
+from orchestrator.progress import Say, silent
 from orchestrator.results.records import SweepResult, SweepView
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.storage.driver_presence import check_not_driven

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from orchestrator.errors import InputError, nearest
+from orchestrator.plugins.loading import load_all
 from orchestrator.records import TrialConfig
 from orchestrator.settings.trial_setup import EvaluationSet, TrialSetup
 from orchestrator.training.data.order import make_order
@@ -57,6 +58,7 @@ class TrainingSession:
     def __init__(self, setup: TrialSetup, cache_dir: Path, *, threads: int | None = None, device: str = "auto") -> None:
         if threads is not None:
             torch.set_num_threads(threads)
+        load_all(setup.plugins)
         self.setup, self.cache_dir, self.device = setup, cache_dir, pick_device(device)
         self._budgets = TokenBudgets(cache_dir / "token_budgets.json")
         self.last_scores: Scores | None = None
