@@ -10,11 +10,13 @@ from typing import Any
 from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import StorageError
 from orchestrator.history.journal_facts import is_complete, spent_before, standing_plan, sweep_content
+from orchestrator.progress import Say, silent
 from orchestrator.records import Decision, Outcome
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.storage.driver_presence import is_driven
 from orchestrator.storage.journal import Record, read_journal
 from orchestrator.storage.milestone_reports import decision_from
+from orchestrator.storage.plugin_files import load_plugins
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import TrialEntry, read_entries
 from orchestrator.storage.trial_progress import read_progress
@@ -61,6 +63,15 @@ class JournalState:
                 rule=f"this version cannot read the sweep file in its journal ({' '.join(lines[1:3])})",
                 mend="read it with the version that ran it",
             ) from error
+
+    def load_plugins(self, say: Say = silent) -> None:
+        """Load the plug-ins that the sweep was run with, as its folder keeps them: before anything is trained or scored.
+
+        Raises:
+            StorageError: If one is not there.
+            PluginError: If one cannot be loaded here.
+        """
+        load_plugins(self.folder, self.spec.plugins, say)
 
     @property
     def compares(self) -> bool:

@@ -47,19 +47,28 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), say: Say = silen
     return spec.model_copy(update={"entrypoint": beside(spec.entrypoint, file)})
 
 
-def with_plugins(values: Mapping[str, Any], folder: Path, where: str, say: Say = silent) -> dict[str, Any]:
+def with_plugins(
+    values: Mapping[str, Any], folder: Path, where: str, say: Say = silent, known: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Load the plug-ins that raw values name, and return the values with their digests.
+
+    Args:
+        values: As read from YAML.
+        folder: Where relative files are meant from.
+        where: The sweep file, for messages.
+        say: Told of each before its code is run.
+        known: Digests of plug-ins that have been loaded from elsewhere: they are not looked for again.
 
     Raises:
         PluginError: If one is missing, raises when it is imported, or is not the text that the values pin.
     """
-    codes = find_plugins(values, folder, where)
+    codes = find_plugins(values, folder, where, known or {})
     pinned = values.get("plugins")
     check_pinned(codes, pinned if isinstance(pinned, Mapping) else {}, where)
     for code in codes:
         say(f"Importing {code.kind.replace('_', ' ')} {code.reference} from {code.place} ...")
         load(code)
-    found = {plugin_label(code): code.digest for code in codes}
+    found = {**(known or {}), **{plugin_label(code): code.digest for code in codes}}
     return {**values, "plugins": found} if found else dict(values)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,19 +19,24 @@ class _Word:
     field: str
 
 
-def find_plugins(values: Mapping[str, object], folder: Path, where: str) -> tuple[PluginCode, ...]:
+def find_plugins(
+    values: Mapping[str, object], folder: Path, where: str, known: Collection[str] = ()
+) -> tuple[PluginCode, ...]:
     """Return the plug-ins that the values of a sweep file name, in a fixed order; none of them is run.
 
     Args:
         values: As read from YAML, overrides included.
         folder: Where relative files are meant from.
         where: The sweep file, for messages.
+        known: Labels of plug-ins that need not be found.
 
     Raises:
         PluginError: If a file or a name in it is missing.
     """
     found: dict[tuple[Kind, str], PluginCode] = {}
     for word in _words(values):
+        if f"{word.kind} {word.text}" in known:
+            continue
         if (word.kind, word.text) in found or not (is_reference(word.text) or word.text in offered(word.kind)):
             continue
         code = find_code(word.kind, word.text, folder, where, word.field)

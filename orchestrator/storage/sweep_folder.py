@@ -11,6 +11,7 @@
 ``STORAGE/SWEEP/trials/ID/waiting/mNNNN/``      weights of a milestone that detached sets have not scored yet
 ``STORAGE/SWEEP/trials/ID/reports/mNNNN.json``   what the trial reported there, all training signals included
 ``STORAGE/SWEEP/trials/ID/own/``                 checkpoints that the user's own code saves
+``STORAGE/SWEEP/plugins/DIGEST.json``            code that the sweep file names
 ``STORAGE/SWEEP/ray/``                           Ray Tune's own files, never read back
 """
 
@@ -107,6 +108,10 @@ class SweepFolder:
     def own_checkpoints(self, trial_id: str) -> Path:
         """Folder of the checkpoints that the user's own code saves."""
         return self.trial(trial_id) / "own"
+
+    def plugin(self, digest: str) -> Path:
+        """File that keeps the text of a plug-in."""
+        return self.root / "plugins" / f"{digest}.json"
 
     def stop_sign(self, trial_id: str) -> Path:
         """File that stops a running trial at its next optimizer step, by being there."""

@@ -86,6 +86,7 @@ def evaluate_sweep(
     models = ended_so_far(state) if follow else chosen_trials(history_of(state), trials, best, every)
     runs = find_runs(state)
     tracked = runs if store_is_there(runs.uri) else TrackedRuns()
+    state.load_plugins(say)
     setup = setup_of(state, asked, own=sets is None and not tasks)
     session = LazySession(setup, folder.cache, device, threads, say)
     work = ModelScoring(

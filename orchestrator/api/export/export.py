@@ -159,6 +159,7 @@ def open_session(folder: SweepFolder) -> TrainingSession:
     from orchestrator.training.setup.session import TrainingSession
 
     state = read_state(folder)
+    state.load_plugins()
     setup = rebased_setup(state.spec.trial_setup, Whereabouts.of(state))
     return TrainingSession(setup, folder.cache)
 

@@ -20,7 +20,7 @@ from orchestrator.history.journal_state import JournalState, read_state
 from orchestrator.history.moved_paths import Whereabouts
 from orchestrator.progress import Say, silent
 from orchestrator.results.records import SweepResult, SweepView
-from orchestrator.spec.loading import apply_override, load_sweep, parse_sweep
+from orchestrator.spec.loading import apply_override, load_sweep, parse_sweep, with_plugins
 from orchestrator.spec.search_space.enumeration import count_configs, grid_configs
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.spec.trial.identity import difference, trial_fingerprint
@@ -61,7 +61,7 @@ def extend_sweep(
     check_not_driven(folder, "SWEEP")
     state = read_state(folder)
     _check_request(request)
-    spec = _extended_spec(state, request)
+    spec = _extended_spec(state, request, say)
     total, spec = _planned(state, spec, request, say)
     actions = asked_actions(state, request)
 
@@ -111,11 +111,12 @@ def _check_request(request: ExtendRequest) -> None:
 # -- the sweep as it is to be ------------------------------------------------------------------------
 
 
-def _extended_spec(state: JournalState, request: ExtendRequest) -> SweepSpec:
+def _extended_spec(state: JournalState, request: ExtendRequest, say: Say) -> SweepSpec:
+    state.load_plugins(say)
     values = _standing_values(state, with_code=request.file is None)
     where, changes = "--set", list(request.changes)
     if request.file is not None:
-        where, given = str(request.file), dict(resolved(load_sweep(request.file)))
+        where, given = str(request.file), dict(resolved(load_sweep(request.file, say=say)))
         values = {**given, "storage": values["storage"]}
     if request.audit is not None:
         changes.append(f"stopping.audit={request.audit}")
@@ -123,7 +124,7 @@ def _extended_spec(state: JournalState, request: ExtendRequest) -> SweepSpec:
         changes.append(f"winner.repeats={request.repeats}")
     for text in changes:
         apply_override(values, text)
-    spec = parse_sweep(values, where)
+    spec = parse_sweep(with_plugins(values, Path.cwd(), where, say, state.spec.plugins), where)
     if spec.name != state.folder.name:
         raise StorageError(
             "SWEEP",

@@ -95,6 +95,7 @@ def rerun_trial(
     state, history = read_state(folder), read_sweep(folder, signals=True)
     chosen = history.trial(find_trial(history.result.trials, trial).trial_id)
     _check(chosen, keep)
+    state.load_plugins(say)
     capsule = read_capsule(state, chosen.result.trial_id)
     again = _again(state, chosen, capsule, device, rounding, say)
     lines = _capsule_lines(capsule, again, say)

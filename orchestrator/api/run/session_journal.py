@@ -12,6 +12,7 @@ from orchestrator.history.journal_facts import FORMAT, after_search, recorded_in
 from orchestrator.spec.trial.identity import digest
 from orchestrator.storage.capacity import Capacity
 from orchestrator.storage.journal import Journal
+from orchestrator.storage.plugin_files import keep_plugins
 from orchestrator.storage.user_actions import whoever
 from orchestrator.tracking.mlflow.opening import default_tracking_uri
 from orchestrator.tracking.provenance import environment
@@ -19,6 +20,7 @@ from orchestrator.tracking.provenance import environment
 
 def open_journal(start: SessionStart, journal: Journal) -> str:
     """Write what the sweep is, where the journal does not say so yet; returns the sweep's id."""
+    keep_plugins(start.folder, start.spec.plugin_codes)
     first = next(journal.of_kind("sweep"), None)
     if first is None:
         sweep_id = digest({"content": start.content, "storage": str(start.folder.root.resolve()), "time": time.time()})
