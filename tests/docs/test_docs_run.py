@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.worlds.doc_blocks import ROOT, SHELLS, all_blocks, looks_like_commands
-from tests.worlds.doc_world import build, kill, orchestrate, ray_head
+from tests.worlds.doc_world import build, kill, orchestrate
 
 CONTROLS = ("stop", "resume", "clone")
 """Commands that want a sweep with trials that have not ended."""
@@ -20,9 +20,8 @@ def runnable(*languages):
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    with ray_head() as address:
-        yield build(tmp_path_factory.mktemp("docs") / "world", address)
+def built(tmp_path_factory, shared_ray):
+    return build(tmp_path_factory.mktemp("docs") / "world", shared_ray.address)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import pytest
 
 from orchestrator.api import read_sweep
 from orchestrator.storage.sweep_folder import SweepFolder
+from tests.worlds.shared_ray import SharedRay
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
@@ -110,9 +111,9 @@ ENDINGS = """
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+def whole(shared_ray: SharedRay, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     storage = tmp_path_factory.mktemp("whole") / "runs"
-    return _run(storage), storage
+    return shared_ray.result(*_command(storage)[4:]), storage
 
 
 def test_audit_and_winner_are_told_everywhere(whole: tuple[dict[str, Any], Path]) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from orchestrator.api import read_sweep
 from orchestrator.storage.sweep_folder import find_sweep
+from tests.worlds.shared_ray import SharedRay, answer, call
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -35,19 +32,10 @@ resources: {concurrency: 1}
 """
 
 
-def _orchestrate(*words: object) -> dict[str, Any]:
-    command = [sys.executable, "-m", "orchestrator.cli", *map(str, words), "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
-    assert done.returncode == 0, done.stderr[-4000:]
-    values: dict[str, Any] = json.loads(done.stdout)
-    return values
-
-
-def test_detached_sets_are_scored_beside_the_trials_and_only_once(tmp_path: Path) -> None:
+def test_detached_sets_are_scored_beside_the_trials_and_only_once(shared_ray: SharedRay, tmp_path: Path) -> None:
     file, storage = tmp_path / "beside.yaml", tmp_path / "runs"
     file.write_text(SWEEP)
-    result = _orchestrate("run", file, "--storage", storage)
+    result = shared_ray.result(file, "--storage", storage)
     assert result["status"] == "completed"
     completed = [trial for trial in result["trials"] if trial["outcome"] == "completed"]
     assert completed
@@ -78,7 +66,7 @@ def test_detached_sets_are_scored_beside_the_trials_and_only_once(tmp_path: Path
         assert each.standard_errors["again/loss"] == pytest.approx(each.standard_errors["eval/loss"], rel=1e-6)
     assert not find_sweep("beside", storage).milestones_waiting
 
-    again = _orchestrate("evaluate", "beside", "--storage", storage, "--best", 1, "--device", "cpu")
+    again = answer(call("evaluate", "beside", "--storage", storage, "--best", 1, "--device", "cpu", "--json"))
     scored = again["models"][1]
     winner = next(trial for trial in completed if trial["trial_id"] == scored["trial_id"])
     assert scored["scores"]["skills/exact_match"] == winner["scores"]["skills/exact_match"]

@@ -20,6 +20,7 @@ import yaml
 
 from orchestrator.api import find_sweep, read_sweep
 from orchestrator.results.records import TrialHistory
+from tests.worlds.shared_ray import SharedRay
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -57,6 +58,15 @@ def train(trial):
         if trial.should_stop():
             return
 """
+
+
+SMALLER = {
+    "plain_pytorch": ("--trials", "4", "--set", "budget.samples=4096"),
+    "sentence_embeddings": ("--trials", "3"),
+    "encoder_classifier": ("--trials", "3"),
+    "trl_sft": ("--trials", "3"),
+}
+"""The examples with fewer trials: what they show is the same."""
 
 
 def command(folder: Path, *more: str, code: str = CODE, seconds: float = 0.0) -> list[str]:
@@ -117,9 +127,9 @@ def trial_processes() -> set[int]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+def whole(shared_ray: SharedRay, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     folder = tmp_path_factory.mktemp("whole")
-    return result_of(command(folder)), folder
+    return shared_ray.result(*command(folder)[4:-1]), folder
 
 
 def test_a_function_is_swept_like_anything_else(whole: tuple[dict[str, Any], Path]) -> None:
@@ -191,11 +201,10 @@ def test_a_missing_function_is_told_before_anything_starts(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
-def test_every_example_runs_and_finds_a_winner(file: Path, tmp_path: Path) -> None:
+def test_every_example_runs_and_finds_a_winner(file: Path, shared_ray: SharedRay, tmp_path: Path) -> None:
     if file.stem.startswith("trl"):
         pytest.importorskip("trl")
-    storage = str(tmp_path / "runs")
-    result = result_of([sys.executable, "-m", "orchestrator.cli", "run", str(file), "--storage", storage, "--json"])
+    result = shared_ray.result(file, "--storage", tmp_path / "runs", *SMALLER.get(file.stem, ()))
     assert result["status"] == "completed"
     assert result["counts"]["completed"] >= 1
     assert not result["counts"].get("failed", 0)

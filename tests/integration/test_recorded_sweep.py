@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +15,7 @@ from orchestrator.simulation.recorded.files import read_recorded
 from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.spec.trial.batch_plan import BatchPlan
 from orchestrator.tracking.mlflow.opening import default_tracking_uri
+from tests.worlds.shared_ray import SharedRay, answer, call
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -41,24 +37,11 @@ resources: {concurrency: 2}
 """
 
 
-def _call(*words: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli", *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=250,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def test_recorded_sweep_is_exported_with_every_optimizer_step(tmp_path: Path) -> None:
+def test_recorded_sweep_is_exported_with_every_optimizer_step(shared_ray: SharedRay, tmp_path: Path) -> None:
     (tmp_path / "rec.yaml").write_text(SWEEP)
     storage, file = str(tmp_path / "runs"), tmp_path / "rec.jsonl.gz"
-    result = _call("run", str(tmp_path / "rec.yaml"), "--record", "--storage", storage, "--json")
-    exported = _call("record-export", "rec", "--storage", storage, "--out", str(file), "--json")
+    result = shared_ray.result(tmp_path / "rec.yaml", "--record", "--storage", storage)
+    exported = answer(call("record-export", "rec", "--storage", storage, "--out", str(file), "--json"))
     assert exported == {"file": str(file), "sweep": "rec", "trials": 8, "bytes": file.stat().st_size}
     (sweep,) = read_recorded([file])
     assert [past.name for past in past_recorded(Path(storage))] == ["rec"]

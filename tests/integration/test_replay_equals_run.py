@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +20,7 @@ from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.spec.loading import load_sweep
 from orchestrator.storage.journal import read_journal
 from orchestrator.storage.sweep_folder import SweepFolder
+from tests.worlds.shared_ray import SharedRay
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
@@ -50,12 +48,10 @@ resources: {{concurrency: 1}}
 """
 
 
-def _run(folder: Path, name: str, *more: str, forecast: bool = False) -> SweepFolder:
+def _run(ray: SharedRay, folder: Path, name: str, *more: str, forecast: bool = False) -> SweepFolder:
     file = folder / f"{name}.yaml"
     file.write_text(SWEEP.format(name=name, forecast=str(forecast).lower()))
-    command = [sys.executable, "-m", "orchestrator.cli", "run", str(file), "--storage", str(folder / "runs"), *more]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500)
+    done = ray.run(file, "--storage", folder / "runs", *more)
     assert done.returncode == 0, done.stderr[-4000:]
     return SweepFolder(folder / "runs", name)
 
@@ -66,18 +62,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recorded(folder: Path) -> RecordedSweep:
-    return export_recorded(_run(folder, "recorded", "--record"))
+def recorded(shared_ray: SharedRay, folder: Path) -> RecordedSweep:
+    return export_recorded(_run(shared_ray, folder, "recorded", "--record"))
 
 
 @pytest.mark.parametrize(
     "forecast", [pytest.param(False, marks=pytest.mark.slow, id="rungs"), pytest.param(True, id="forecast")]
 )
 def test_replay_of_a_recorded_sweep_decides_as_the_real_run(
-    folder: Path, recorded: RecordedSweep, forecast: bool
+    shared_ray: SharedRay, folder: Path, recorded: RecordedSweep, forecast: bool
 ) -> None:
     name = "forecast" if forecast else "rungs"
-    records = read_journal(_run(folder, name, forecast=forecast).journal)
+    records = read_journal(_run(shared_ray, folder, name, forecast=forecast).journal)
     spec = load_sweep(folder / f"{name}.yaml", [f"storage={json.dumps(str(folder / 'runs'))}"])
     plan = validate_sweep(spec).plan
     assert recorded.levels == plan.levels

@@ -19,6 +19,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.worlds.shared_ray import SharedRay
+
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 SWEEP = """
@@ -103,9 +105,9 @@ def _runs(database: Path) -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+def uninterrupted(shared_ray: SharedRay, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
     storage = tmp_path_factory.mktemp("whole") / "runs"
-    return _run(storage), storage
+    return shared_ray.result(*_orchestrate(storage)[4:-1]), storage
 
 
 def test_sweep_gives_a_winner_stops_the_weak_and_tracks_everything(uninterrupted: tuple[dict[str, Any], Path]) -> None:

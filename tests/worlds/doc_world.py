@@ -1,22 +1,16 @@
 """A folder as the documentation's reader has it, small: a finished `quickstart`, one that was killed, a recorded one."""
 
 import contextlib
-import io
 import json
 import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import yaml
+
+from tests.worlds.shared_ray import call
 
 QUICKSTART = """
 name: quickstart
@@ -36,7 +30,6 @@ stopping:
 resources: {cpu: 1, concurrency: 1}
 """
 DOLLY = {"name": "dolly", "model": "testbed", "data": {"train": "testbed:sft", "held_out": 0.1}}
-SECONDS_TO_START = 60
 
 
 @dataclass(frozen=True)
@@ -71,19 +64,8 @@ def _link_weights(source: str, place: str) -> str:
 
 def orchestrate(*words: str) -> tuple[int, str]:
     """Call the command as a shell would, without the seconds of a new interpreter; returns exit code and output."""
-    from orchestrator import cli
-
-    shown, code = io.StringIO(), 0
-    with (
-        mock.patch.object(sys, "argv", ["orchestrate", *words]),
-        contextlib.redirect_stdout(shown),
-        contextlib.redirect_stderr(shown),
-    ):
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-    return code, shown.getvalue()
+    done = call(*words)
+    return done.returncode, done.stdout + done.stderr
 
 
 def build(folder: Path, address: str) -> World:
@@ -157,41 +139,3 @@ def kill(world: World) -> World:
     kept = [each for each in kept if each["kind"] not in ("session_end", "tracking")]
     folder.journal.write_text("".join(json.dumps(each) + "\n" for each in kept))
     return world
-
-
-@contextlib.contextmanager
-def ray_head() -> Iterator[str]:
-    """Give the address of a Ray of this machine, kept up while the pages' commands join and leave it."""
-    home = Path(tempfile.mkdtemp(prefix="ray-docs-"))  # short: Ray puts Unix sockets below it
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--node-ip-address", "127.0.0.1"),
-        *("--port", str(port), "--num-cpus", "1", "--include-dashboard", "false", "--temp-dir", str(home)),
-    ]
-    head = subprocess.Popen(
-        command,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"},
-    )
-    try:
-        _wait_for(port)
-        yield f"127.0.0.1:{port}"
-    finally:
-        head.terminate()
-        head.wait(timeout=SECONDS_TO_START)
-        shutil.rmtree(home, ignore_errors=True)
-
-
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + SECONDS_TO_START
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < until, "Ray did not start"
-            time.sleep(0.2)
-        else:
-            return
