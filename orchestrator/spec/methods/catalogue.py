@@ -70,8 +70,7 @@ def method_info(method: str, where: str = "") -> MethodInfo:
     Raises:
         SpecError: If there is no such method; names the nearest one, or why it is excluded.
     """
-    method_entry(method, where)
-    return METHODS[method]
+    return _described(method, method_entry(method, where))
 
 
 def default_learning_rate_range(method: str) -> tuple[float, float]:
@@ -126,23 +125,29 @@ def method_summary_table() -> list[dict[str, str]]:
 
 
 class _Catalogue(Mapping[str, MethodInfo]):
-    """What is known of each entry of a table, worked out at its first use."""
+    """What is known of each entry of a table, worked out when it is asked for."""
 
     def __init__(self, entries: Mapping[str, MethodEntry]) -> None:
         self._entries = entries
-        self._known: dict[str, tuple[MethodEntry, MethodInfo]] = {}
 
     def __getitem__(self, name: str) -> MethodInfo:
-        entry = self._entries[name]
-        if name not in self._known or self._known[name][0] is not entry:
-            self._known[name] = entry, _info(name, entry)
-        return self._known[name][1]
+        return _described(name, self._entries[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+_known: dict[str, tuple[MethodEntry, MethodInfo]] = {}
+
+
+def _described(name: str, entry: MethodEntry) -> MethodInfo:
+    """Return what follows from an entry, worked out once for each."""
+    if name not in _known or _known[name][0] is not entry:
+        _known[name] = entry, _info(name, entry)
+    return _known[name][1]
 
 
 def _info(name: str, entry: MethodEntry) -> MethodInfo:
