@@ -34,15 +34,11 @@ from orchestrator.settings.trial_setup import (
 )
 from orchestrator.spec import stopping, sweep
 from orchestrator.spec.cluster import ClusterProfile
-from orchestrator.spec.methods.catalogue import (
-    EXCLUDED,
-    FAMILIES,
-    METHODS,
-    OWN_OPTIONS,
-    TARGET_WORDS,
-    OptionInfo,
-    method_summary_table,
-)
+from orchestrator.spec.methods.catalogue import METHODS, method_entry, method_summary_table
+from orchestrator.spec.methods.entries import EXCLUDED
+from orchestrator.spec.methods.entry import FAMILIES
+from orchestrator.spec.methods.option import OptionInfo
+from orchestrator.spec.methods.option_values import TARGET_WORDS
 from orchestrator.spec.schema import sweep_schema
 from orchestrator.spec.search_space.own_search_space import OwnSearchSpace
 from orchestrator.spec.search_space.search_space import SearchSpace
@@ -447,7 +443,7 @@ def _method(name: str) -> str:
         lines += ["", f"Fixed: {_values(info.fixed_options)}."]
     if info.default_options:
         lines += ["", f"Set unless you say otherwise: {_values(info.default_options)}."]
-    own = OWN_OPTIONS.get(name, {})
+    own = method_entry(name).own_options
     if own:
         lines += ["", "| option | type | default |", "|---|---|---|"]
         lines += [f"| `{key}` | {_option_type(option)} | {_default(option.default)} |" for key, option in own.items()]

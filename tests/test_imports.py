@@ -79,7 +79,13 @@ def test_first_import_is_light_by_itself(name: str) -> None:
 
 STANDARD_LIBRARY_ONLY = [
     f"orchestrator.spec.{name}"
-    for name in ("trial.batch_plan", "trial.schedules", "trial.identity", "methods.catalogue", "methods.entries")
+    for name in (
+        "trial.batch_plan",
+        "trial.schedules",
+        "trial.identity",
+        "methods.catalogue",
+        "methods.declared_options",
+    )
 ]
 
 

@@ -26,12 +26,12 @@ def methods(
     """List the fine-tuning methods by family with their learning rates, or one method with its options."""
     from orchestrator.api import list_methods, method_info
     from orchestrator.reporting.terminal.methods import print_method, print_methods
-    from orchestrator.spec.methods.catalogue import EXCLUDED
+    from orchestrator.spec.methods.entries import EXCLUDED
 
     if name is not None:
         info = method_info(name, "methods")
         if as_json:
-            print_json(asdict(info))
+            print_json(asdict(info, dict_factory=_without_descriptions))
         else:
             print_method(info, make_console())
         return
@@ -63,3 +63,8 @@ def doctor(
         print_diagnosis(diagnosis.as_dict(), console)
     if not diagnosis.healthy:
         raise typer.Exit(1)
+
+
+def _without_descriptions(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Leave out what the options of this package say of themselves: those of peft have no such text."""
+    return {name: value for name, value in pairs if name != "description"}

@@ -29,7 +29,8 @@ from orchestrator.api.doctor.system import (
 )
 from orchestrator.errors import SpecError
 from orchestrator.spec.loading import parse_sweep
-from orchestrator.spec.methods.catalogue import FAMILIES, METHODS
+from orchestrator.spec.methods.catalogue import METHODS
+from orchestrator.spec.methods.entry import FAMILIES
 
 Orchestrate = Callable[..., Any]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.errors import SpecError, nearest
-from orchestrator.spec.methods.catalogue import FAMILIES, METHODS, MethodInfo
+from orchestrator.spec.methods.catalogue import METHODS, MethodInfo
+from orchestrator.spec.methods.entry import FAMILIES
 
 
 def list_methods(family: str | None = None) -> tuple[MethodInfo, ...]:

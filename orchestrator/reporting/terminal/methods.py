@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.spec.methods.catalogue import FAMILIES, TARGET_WORDS, MethodInfo, OptionInfo
+from orchestrator.spec.methods.catalogue import MethodInfo
+from orchestrator.spec.methods.entry import FAMILIES
+from orchestrator.spec.methods.option import OptionInfo
+from orchestrator.spec.methods.option_values import TARGET_WORDS
 
 
 def print_methods(methods: Iterable[MethodInfo], excluded: Mapping[str, str], console: Console) -> None:

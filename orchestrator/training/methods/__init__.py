@@ -1,72 +1,38 @@
-"""How weights are trained: the registry of methods. Adding one is a file and an entry (and one in the catalogue)."""
+"""How weights are trained. A method is one class here and one entry in `orchestrator.spec.methods.entries`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from importlib import import_module
 
-from orchestrator.spec.methods.catalogue import METHODS as CATALOGUE
-from orchestrator.spec.methods.catalogue import resolve_options
-from orchestrator.training.methods.adapters.calibrated import Calibrated
-from orchestrator.training.methods.adapters.optimizer_variants import LoraFA, LoraPlus, LoraRiemannian
-from orchestrator.training.methods.adapters.peft_adapter import PeftMethod
-from orchestrator.training.methods.adapters.peft_special import (
-    AdaLora,
-    Kasa,
-    MonteCLora,
-    Pvera,
-    Shadow,
-    TaskRouted,
-    Velora,
-    WholeModel,
-)
-from orchestrator.training.methods.contract.method import Batch, Method, MethodContext, Stage
-from orchestrator.training.methods.full.full import Full
-from orchestrator.training.methods.full.layerwise import LayerwiseDecay
-from orchestrator.training.methods.subset.freezing import BitFit, FreezeLower
+from orchestrator.errors import OrchestratorError
+from orchestrator.spec.methods.catalogue import method_entry, resolve_options
+from orchestrator.training.methods.contract.method import Batch, Method, MethodContext
 
-__all__ = ["METHODS", "Batch", "Method", "MethodContext", "Stage", "build_method"]
-
-SPECIAL: dict[str, Callable[[str, Mapping[str, Any]], Method]] = {
-    "full": Full,
-    "freeze_lower": FreezeLower,
-    "llrd": LayerwiseDecay,
-    "bitfit": BitFit,
-    "eva": Calibrated,
-    "corda": Calibrated,
-    "lora_ga": Calibrated,
-    "kasa": Kasa,
-    "velora": Velora,
-    "monteclora": MonteCLora,
-    "alora": WholeModel,
-    "lora_plus": LoraPlus,
-    "lora_fa": LoraFA,
-    "lora_riemannian": LoraRiemannian,
-    "adalora": AdaLora,
-    "poly": TaskRouted,
-    "pvera": Pvera,
-    "cartridge": WholeModel,
-    "cpt": WholeModel,
-    "multitask_prompt_tuning": TaskRouted,
-    "p_tuning": WholeModel,
-    "prefix_tuning": WholeModel,
-    "prompt_tuning": WholeModel,
-    "adaption_prompt": WholeModel,
-    "shadow": Shadow,
-}
-"""Methods with a class of their own; every other one is peft's, driven by its config alone."""
-
-_PLAIN_PEFT = [name for name, info in CATALOGUE.items() if info.peft_config and name not in SPECIAL]
-
-METHODS: dict[str, Callable[[str, Mapping[str, Any]], Method]] = {**SPECIAL, **dict.fromkeys(_PLAIN_PEFT, PeftMethod)}
-"""Method name to its class; the names equal those of the catalogue."""
+__all__ = ["Batch", "Method", "MethodContext", "build_method", "method_class"]
 
 
-def build_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
+def build_method(name: str, options: Mapping[str, object] | None = None) -> Method:
     """Return a fresh method for one trial, with checked options over its defaults.
 
     Raises:
         SpecError: If the name or an option is wrong; names the nearest known one.
     """
-    resolved = resolve_options(name, options or {})
-    return METHODS[name](name, resolved)
+    return method_class(name)(name, resolve_options(name, options or {}))
+
+
+def method_class(name: str) -> type[Method]:
+    """Return the class that a method's entry names, imported when it is first asked for.
+
+    Raises:
+        SpecError: If there is no method of this name.
+        OrchestratorError: If the entry names no class of a method.
+    """
+    place = method_entry(name).implementation
+    module, _, member = place.partition(":")
+    found: object = getattr(import_module(module), member, None)
+    if isinstance(found, type) and issubclass(found, Method):
+        return found
+    raise OrchestratorError(
+        f"method {name!r}: implementation {place!r} must name a subclass of Method, as MODULE:CLASS"
+    )

@@ -9,14 +9,22 @@ import pytest
 
 from orchestrator.errors import SpecError
 from orchestrator.spec.methods import catalogue
-from orchestrator.spec.methods.entries import ENTRIES, EXCLUDED, FAMILIES, FIELDS_FILE
-from orchestrator.training.methods import METHODS, build_method
+from orchestrator.spec.methods.entries import ENTRIES, EXCLUDED
+from orchestrator.spec.methods.entry import FAMILIES
+from orchestrator.spec.methods.peft_options import FIELDS_FILE
+from orchestrator.training.methods import build_method, method_class
+from orchestrator.training.methods.adapters.peft_adapter import PeftMethod
 from orchestrator.training.methods.adapters.refresh_peft_fields import peft_fields
 
 
-def test_catalogue_equals_the_registry():
-    assert set(catalogue.METHODS) == set(METHODS)
-    assert not set(EXCLUDED) & set(METHODS)
+def test_every_entry_has_a_class_and_none_is_excluded():
+    classes = {name: method_class(name) for name in ENTRIES}
+    assert list(catalogue.METHODS) == list(classes)
+    assert not set(EXCLUDED) & set(ENTRIES)
+    # a peft config is read by the peft adapter and its kin, and by nothing else
+    assert {name for name, found in classes.items() if issubclass(found, PeftMethod)} == {
+        name for name, entry in ENTRIES.items() if entry.config
+    }
 
 
 def test_catalogue_fields_are_those_of_the_installed_peft():

@@ -15,17 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import CheckpointError, ModelError
-from orchestrator.spec.methods.catalogue import METHODS as CATALOGUE
-from orchestrator.spec.methods.catalogue import OptionInfo
-from orchestrator.training.methods.adapters.peft_sizes import Fit, complete_options
+from orchestrator.spec.methods.catalogue import method_entry, method_info
+from orchestrator.spec.methods.option import OptionInfo
+from orchestrator.training.methods.adapters.peft_sizes import Fit, Options, chosen_sizes, completed
 from orchestrator.training.methods.contract.method import Method, MethodContext, copy_into, trainable_parameters
 from orchestrator.training.methods.contract.structure import resolve_targets, targeted
 
 EXTRA = "extra/"
 """Prefix of checkpoint entries that are neither parameters nor buffers."""
 
-OWN_OPTIONS = frozenset({"learning_rate_ratio", "damping", "calibration_samples"})
-"""Options that are read by this package and not by peft."""
+ADAPTER = "default"
+"""peft's name of the one adapter of a trial."""
 
 
 class PeftMethod(Method):
@@ -36,7 +36,8 @@ class PeftMethod(Method):
 
     def __init__(self, name: str, options: Mapping[str, Any] | None = None) -> None:
         super().__init__(name, options)
-        self.info = CATALOGUE[name]
+        self.info = method_info(name)
+        self._own_options = method_entry(name).own_options.keys()
         self.uses_full_logits = self.needs_whole_model
         self.allows_packing = not self.needs_whole_model
         self._owned: frozenset[str] = frozenset()
@@ -67,14 +68,18 @@ class PeftMethod(Method):
         import peft
 
         options = {**self.info.fixed_options, **self.options}
-        options = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
+        options = {name: value for name, value in options.items() if name not in self._own_options}
         if isinstance(options.get("target_modules"), str | list):
             options["target_modules"] = resolve_targets(model, options["target_modules"])
         layers = targeted(model, options.get("target_modules"))
-        options = complete_options(Fit(options, layers, model, context), self.info.peft_config, self.name)
+        options = completed(options, self.chosen_sizes(Fit(options, layers, model, context)))
         arguments = {name: _as_config(self.info.options.get(name), value) for name, value in options.items()}
         with self._explained(model):
             return getattr(peft, self.info.peft_config)(task_type="CAUSAL_LM", **arguments)
+
+    def chosen_sizes(self, fit: Fit) -> Options:
+        """Return what peft wants given but depends on the model; what the user gave goes before it."""
+        return chosen_sizes(fit, self.info.peft_config)
 
     def trainable_state(self, model: nn.Module) -> dict[str, Tensor]:
         """Return trainable parameters and everything else the adapter brought into the model.
@@ -136,6 +141,18 @@ class PeftMethod(Method):
                 raise
             rule = f"peft cannot put it on a {type(model).__name__}: {error}"
             raise ModelError("method", self.name, self.options or None, rule.rstrip(".")) from error
+
+
+def tuner_of(model: nn.Module) -> Any:
+    """Return peft's own object inside a wrapped model, which does the method's work."""
+    return model.base_model
+
+
+def under(state: Mapping[str, Tensor], prefix: str) -> list[tuple[str, Tensor]]:
+    """Return the entries whose name starts with ``prefix/``, without it."""
+    return [
+        (name.removeprefix(f"{prefix}/"), tensor) for name, tensor in state.items() if name.startswith(f"{prefix}/")
+    ]
 
 
 @contextmanager

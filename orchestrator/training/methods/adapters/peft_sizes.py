@@ -108,20 +108,6 @@ def _trainable_tokens(fit: Fit) -> Options:
     return {"token_indices": sorted(tokens)}
 
 
-def _alora(fit: Fit) -> Options:
-    tokenizer = fit.context.tokenizer
-    if tokenizer is None or not getattr(tokenizer, "chat_template", None):
-        rule = "alora needs the tokens after which it becomes active"
-        raise ModelError(
-            "model", "alora.alora_invocation_tokens", None, rule, "give the token ids that start an answer"
-        )
-    chat = [{"role": "user", "content": "?"}]
-    without, opened = (
-        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=g) for g in (False, True)
-    )
-    return {"alora_invocation_tokens": tokenizer.encode(opened[len(without) :], add_special_tokens=False)}
-
-
 def _bdlora(fit: Fit) -> Options:
     rows = role_modules(fit.model, ["output", "down"])
     names = sorted({layer.name.rpartition(".")[2] for layer in fit.layers})
@@ -184,11 +170,13 @@ SIZES: dict[str, Callable[[Fit], Options]] = {
 """peft config class to the function that completes its options."""
 
 
-def complete_options(fit: Fit, config: str, method: str) -> Options:
-    """Return the options with every size filled in that the user left open."""
-    chosen = SIZES[config](fit) if config in SIZES else {}
-    if method == "alora" and not fit.options.get("alora_invocation_tokens"):
-        chosen.update(_alora(fit))
+def chosen_sizes(fit: Fit, config: str) -> Options:
+    """Return the sizes that this peft config wants and that depend on the model."""
+    return SIZES[config](fit) if config in SIZES else {}
+
+
+def completed(options: Mapping[str, object], chosen: Options) -> Options:
+    """Return the options over the chosen sizes: what the user gave stays."""
     nested = {name for name in chosen if isinstance(chosen[name], dict)}
-    given = {name: value for name, value in fit.options.items() if value is not None and name not in nested}
+    given = {name: value for name, value in options.items() if value is not None and name not in nested}
     return {**chosen, **given}

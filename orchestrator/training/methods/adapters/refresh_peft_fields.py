@@ -1,4 +1,4 @@
-"""Write ``spec/peft_fields.json`` from the installed peft's config dataclasses.
+"""Write ``spec/methods/peft_fields.json`` from the installed peft's config dataclasses.
 
 Run ``python -m orchestrator.training.methods.adapters.refresh_peft_fields`` after changing the peft version. The
 file lets the sweep file be checked without importing peft.
@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-import types
 import typing
 from pathlib import Path
 from typing import Any
 
-from orchestrator.spec.methods.entries import ENTRIES, FIELDS_FILE
+from orchestrator.spec.methods.annotations import accepted_by
+from orchestrator.spec.methods.entries import ENTRIES
+from orchestrator.spec.methods.peft_options import FIELDS_FILE
 
 HIDDEN = frozenset(
     [
@@ -64,10 +65,8 @@ have no effect here."""
 HIDDEN_CHOICES = frozenset({"eva", "corda", "loftq"})
 """Initialisations that are methods of their own (or excluded)."""
 
-_SIMPLE: dict[Any, str] = {int: "int", float: "float", bool: "bool", str: "str", type(None): "null", dict: "dict"}
 
-
-def peft_fields() -> dict[str, Any]:
+def peft_fields() -> dict[str, object]:
     """Return the fields of every peft config in the catalogue: config -> field -> kinds, choices, default."""
     import peft
 
@@ -78,8 +77,14 @@ def peft_fields() -> dict[str, Any]:
     }
 
 
-def describe(config_class: type[Any]) -> dict[str, Any]:
-    """Return the user-settable fields of one dataclass."""
+def describe(config_class: type[object]) -> dict[str, dict[str, object]]:
+    """Return the user-settable fields of one dataclass.
+
+    Raises:
+        TypeError: If it is none, or a field has a type that is not known here.
+    """
+    if not dataclasses.is_dataclass(config_class):
+        raise TypeError(f"{config_class!r} is no dataclass")
     hints = typing.get_type_hints(config_class)
     return {
         item.name: _describe_field(hints[item.name], item)
@@ -88,53 +93,24 @@ def describe(config_class: type[Any]) -> dict[str, Any]:
     }
 
 
-def _describe_field(hint: Any, item: dataclasses.Field[Any]) -> dict[str, Any]:
-    kinds: list[str] = []
-    choices: list[Any] = []
-    nested: dict[str, Any] = {}
-    for part in _flatten(hint):
-        _add_kind(part, kinds, choices, nested)
+def _describe_field(hint: object, item: dataclasses.Field[Any]) -> dict[str, object]:
+    accepted = accepted_by(hint)
+    kinds = set(accepted.kinds)
+    choices = [choice for choice in accepted.choices if choice not in HIDDEN_CHOICES]
     default = _plain_default(item)
-    if default is None and "null" not in kinds:
-        kinds.append("null")
-    if choices and "str" in kinds and isinstance(default, enum.Enum):
-        kinds.remove("str")
-    described: dict[str, Any] = {"kinds": sorted(set(kinds)), "default": getattr(default, "value", default)}
+    if default is None:
+        kinds.add("null")
+    if choices and isinstance(default, enum.Enum):
+        kinds.discard("str")
+    described: dict[str, object] = {"kinds": sorted(kinds), "default": getattr(default, "value", default)}
     if choices:
         described["choices"] = choices
-    if nested:
-        described["nested"] = nested
+    if accepted.nested is not None:
+        described["nested"] = {"config": accepted.nested.__name__, "fields": describe(accepted.nested)}
     return described
 
 
-def _flatten(hint: Any) -> list[Any]:
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [part for option in typing.get_args(hint) for part in _flatten(option)]
-    return [hint]
-
-
-def _add_kind(part: Any, kinds: list[str], choices: list[Any], nested: dict[str, Any]) -> None:
-    origin, arguments = typing.get_origin(part), typing.get_args(part)
-    if part in _SIMPLE:
-        kinds.append(_SIMPLE[part])
-    elif origin is typing.Literal:
-        kinds.append("choice")
-        choices.extend(argument for argument in arguments if argument not in HIDDEN_CHOICES)
-    elif origin is list:
-        kinds.append(f"list[{_SIMPLE.get(arguments[0], 'list')}]")
-    elif origin is dict:
-        kinds.append("dict")
-    elif isinstance(part, type) and issubclass(part, enum.Enum):
-        kinds.append("choice")
-        choices.extend(member.value for member in part)
-    elif isinstance(part, type) and dataclasses.is_dataclass(part):
-        kinds.append("object")
-        nested.update({"config": part.__name__, "fields": describe(part)})
-    elif origin is not typing.Callable and part is not Any:
-        raise TypeError(f"peft uses a type that the generator does not know: {part!r}")
-
-
-def _plain_default(item: dataclasses.Field[Any]) -> Any:
+def _plain_default(item: dataclasses.Field[Any]) -> object:
     if item.default is not dataclasses.MISSING:
         return item.default
     if item.default_factory is not dataclasses.MISSING:

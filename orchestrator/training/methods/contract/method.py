@@ -1,4 +1,4 @@
-"""The nine hooks of a fine-tuning method, each with a neutral default that means full fine-tuning.
+"""The hooks of a fine-tuning method, each with a neutral default that means full fine-tuning.
 
 The training loop knows nothing about methods: it calls these hooks in the order below and a method
 overrides those it needs. A `Method` object belongs to one trial (it may keep state); it is built by
@@ -6,7 +6,6 @@ overrides those it needs. A `Method` object belongs to one trial (it may keep st
 
 Life of a trial::
 
-    stages, prepare_data            before anything is tokenised (neutral for every present method)
     wrap_model                      once, on a copy of the base model that the method may change
     param_groups, optimizer         once, after wrapping
     transform_batch                 before each forward; the generator depends on seed and step alone
@@ -20,7 +19,7 @@ Life of a trial::
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,14 +65,6 @@ class MethodContext:
     calibration_batches: Callable[[int], Iterable[Batch]] | None = None
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One part of a training plan: data and the hyperparameters that differ from the trial's own."""
-
-    data: Any
-    overrides: Mapping[str, Any]
-
-
 class Method:
     """Full fine-tuning, and the base class of every other method.
 
@@ -95,14 +86,6 @@ class Method:
         self.options: dict[str, Any] = dict(options or {})
 
     # -- before training ---------------------------------------------------------------------------
-
-    def stages(self, data: Any) -> Sequence[Stage]:
-        """Return the training plan; the default is one stage with the data as they are."""
-        return [Stage(data, {})]
-
-    def prepare_data(self, data: Any, model: nn.Module, tokenizer: Any) -> Any:
-        """Return the training data, filtered, weighted or rewritten with the help of the base model."""
-        return data
 
     def wrap_model(self, model: nn.Module, context: MethodContext) -> nn.Module:
         """Turn a base model into the model that is trained; ``requires_grad`` says what trains.

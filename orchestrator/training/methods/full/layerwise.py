@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from orchestrator.spec.methods.declared_options import as_dataclass
+from orchestrator.spec.methods.weights import LayerwiseDecayOptions
 from orchestrator.training.methods.contract.method import Method, ParameterGroup, decay_groups, trainable_parameters
 from orchestrator.training.methods.contract.structure import decoder_blocks, embedding_parameters
 
@@ -29,7 +31,7 @@ class LayerwiseDecay(Method):
         ]
 
     def _scales(self, model: nn.Module) -> dict[int, float]:
-        decay = float(self.options["decay"])
+        decay = as_dataclass(LayerwiseDecayOptions, self.options).decay
         blocks = decoder_blocks(model)
         scales = {
             id(parameter): decay ** (len(blocks) - 1 - depth)

@@ -1,47 +1,16 @@
-"""Methods that train a subset of the model's own parameters: ``freeze_lower`` and ``bitfit``."""
+"""Biases only, which many models must be given first."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import nn
 
-from orchestrator.errors import ModelError, SpecError
+from orchestrator.errors import ModelError
+from orchestrator.spec.methods.declared_options import as_dataclass
+from orchestrator.spec.methods.weights import BitFitOptions
 from orchestrator.training.methods.contract.method import Method, MethodContext
-from orchestrator.training.methods.contract.structure import decoder_blocks, embedding_parameters
-
-
-class FreezeLower(Method):
-    """Embeddings and the lowest blocks frozen (arXiv 2112.07869); the backward stops above them.
-
-    Options: ``layers`` (count) or ``share`` (of all blocks, rounded). An output layer tied to the
-    embeddings is frozen with them.
-    """
-
-    def wrap_model(self, model: nn.Module, context: MethodContext) -> nn.Module:
-        """Freeze; frozen parameters never get a gradient.
-
-        Raises:
-            SpecError: If ``layers`` exceeds the model's depth.
-        """
-        blocks = decoder_blocks(model)
-        count = self._count(len(blocks))
-        model.requires_grad_(True)
-        for parameter in embedding_parameters(model):
-            parameter.requires_grad_(False)
-        for block in list(blocks)[:count]:
-            block.requires_grad_(False)
-        return model
-
-    def _count(self, depth: int) -> int:
-        layers = self.options.get("layers")
-        if layers is None:
-            return round(float(self.options["share"]) * depth)
-        if layers > depth:
-            raise SpecError("", "freeze_lower.layers", layers, f"must be at most {depth}, the model's number of blocks")
-        return int(layers)
 
 
 class BitFit(Method):
@@ -59,14 +28,15 @@ class BitFit(Method):
         Raises:
             ModelError: If there is no bias to train.
         """
-        if self.options["add_biases"]:
+        add_biases = as_dataclass(BitFitOptions, self.options).add_biases
+        if add_biases:
             add_declared_biases(model)
         model.requires_grad_(False)
         biases = [parameter for name, parameter in model.named_parameters() if name.endswith("bias")]
         for parameter in biases:
             parameter.requires_grad_(True)
         if not biases:
-            mend = "choose another method" if self.options["add_biases"] else "set bitfit.add_biases to true"
+            mend = "choose another method" if add_biases else "set bitfit.add_biases to true"
             raise ModelError("model", "method.bitfit", type(model).__name__, "has no biases to train", mend)
         return model
 
@@ -77,7 +47,7 @@ def add_declared_biases(model: nn.Module) -> list[str]:
     The truth is taken from the architecture itself: an empty twin is built from the config with the
     bias switches on, and exactly the biases that it has and the model lacks are added.
     """
-    config: Any = getattr(model, "config", None)
+    config = getattr(model, "config", None)
     switches = [name for name in ("attention_bias", "mlp_bias") if getattr(config, name, None) is False]
     if not switches:
         return []
@@ -90,7 +60,7 @@ def add_declared_biases(model: nn.Module) -> list[str]:
     wanted = [name for name, _ in twin.named_parameters() if name.endswith(".bias") and name not in present]
     for name in wanted:
         layer = model.get_submodule(name.removesuffix(".bias"))
-        weight: Any = layer.weight
+        weight = layer.get_parameter("weight")
         layer.register_parameter("bias", nn.Parameter(weight.new_zeros(weight.shape[0])))
     for name in switches:
         setattr(config, name, True)
