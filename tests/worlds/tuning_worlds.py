@@ -28,7 +28,7 @@ from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.identity import trial_name
 from orchestrator.storage.journal import Journal
 from orchestrator.tracking.in_memory import MemoryTracker
-from orchestrator.tracking.tracker import TrialInfo
+from orchestrator.tracking.tracker import Tracker, TrialInfo
 
 LEARNING = ("tpe", "gp", "nsga2")
 
@@ -112,6 +112,7 @@ class SimulatedSweep:
         duration: Seconds that a configuration's milestone takes; decides who arrives first.
         deadline: Monotonic time as for `Coordinator`.
         forecast: Compare trials by the forecast; while it waits for the last arrival, slots stay idle.
+        tracker: Told of everything instead of the storage's.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class SimulatedSweep:
         duration: Callable[[TrialConfig, int], float] = lambda config, samples: 1.0,
         deadline: float | None = None,
         forecast: bool = False,
+        tracker: Tracker | None = None,
     ) -> None:
         self.plan: SweepPlan = plan_sweep(spec, 1000)
         self.storage, self.slots, self._loss = storage, slots, loss
@@ -156,7 +158,7 @@ class SimulatedSweep:
             engine=StoppingEngine(policy, self.plan.levels, objective),
             source=make_source(spec, self.plan.samples, self.plan.trials),
             journal=self.journal,
-            tracker=storage.tracker,
+            tracker=storage.tracker if tracker is None else tracker,
             planned_trials=self.plan.trials,
             slots=slots,
             cohort_of=lambda config: "all",
