@@ -14,12 +14,12 @@ from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.coordinating.queues import Assignment
 from orchestrator.coordinating.searchers.searcher import make_source
 from orchestrator.coordinating.sweep_plan import SweepPlan, plan_sweep
-from orchestrator.decisions.early_dynamics.divergence import RULE as DIVERGENCE
-from orchestrator.decisions.early_dynamics.rule import EarlyDynamicsRule
 from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.forecast.forecast import ForecastRule
 from orchestrator.decisions.objective import Objective
+from orchestrator.decisions.rules.divergence import RULE as DIVERGENCE
+from orchestrator.decisions.rules.early_dynamics import EarlyDynamicsRule
 from orchestrator.decisions.rungs.rung import RungRule
 from orchestrator.history.after_search import make_audits_and_repeats
 from orchestrator.records import Action, Decision, Milestone, Outcome, TrainingSignal, TrialConfig, TrialState
