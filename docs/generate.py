@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from orchestrator.cli import app
 from orchestrator.integrations import Trial, sweep_arguments
 from orchestrator.integrations.hyperparameters import Hyperparameters
+from orchestrator.settings.stopping import DivergenceSpec, EarlyDynamicsSpec, ForecastSpec, RungsSpec
 from orchestrator.settings.trial_setup import (
     DataSettings,
     EntrypointSettings,
@@ -67,10 +68,10 @@ _SECTIONS: dict[str, type[Any]] = {
     "searcher": sweep.SearcherSpec,
     "budget": sweep.Budget,
     "stopping": stopping.StoppingSpec,
-    "stopping.divergence": stopping.DivergenceSpec,
-    "stopping.rungs": stopping.RungsSpec,
-    "stopping.forecast": stopping.ForecastSpec,
-    "stopping.early_dynamics": stopping.EarlyDynamicsSpec,
+    "stopping.divergence": DivergenceSpec,
+    "stopping.rungs": RungsSpec,
+    "stopping.forecast": ForecastSpec,
+    "stopping.early_dynamics": EarlyDynamicsSpec,
     "winner": stopping.WinnerSpec,
     "training": TrainingSettings,
     "resources": sweep.Resources,

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator.decisions.early_dynamics.divergence import RULE as DIVERGENCE
 from orchestrator.decisions.final import audit, repeats
 from orchestrator.decisions.final.audit import COMPARISONS, AuditDraw
 from orchestrator.decisions.final.repeats import RepeatRule, Run, Standing
 from orchestrator.decisions.objective import Objective
+from orchestrator.decisions.rules.divergence import RULE as DIVERGENCE
 from orchestrator.records import Action, Decision, Milestone, Outcome, Role, Scalar, TrialConfig, TrialState
 from orchestrator.spec.trial.identity import digest, trial_fingerprint
 from orchestrator.storage.trial_entries import TrialEntry

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
+from orchestrator.decisions.rules.divergence import DivergenceRule
 from orchestrator.records import Action, TrainingSignal
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from orchestrator.decisions.early_dynamics.features import EarlyDynamics
-from orchestrator.decisions.early_dynamics.rule import EarlyDynamicsRule, Peer, PeerGroups
+from orchestrator.decisions.rules.early_dynamics import EarlyDynamicsRule, Peer, PeerGroups
 from orchestrator.errors import SpecError
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
-from orchestrator.decisions.early_dynamics.rule import EarlyDynamicsRule
 from orchestrator.decisions.engine.engine import StoppingEngine, StoppingPolicy, TrialFacts
 from orchestrator.decisions.objective import Constraint, Objective
+from orchestrator.decisions.rules.divergence import DivergenceRule
+from orchestrator.decisions.rules.early_dynamics import EarlyDynamicsRule
 from orchestrator.decisions.rungs.rung import RungRule
 from orchestrator.errors import SpecError
 from orchestrator.records import Action, Decision, Outcome, TrainingSignal, TrialState

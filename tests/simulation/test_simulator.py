@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
 from orchestrator.decisions.engine.policy import StoppingPolicy
+from orchestrator.decisions.rules.divergence import DivergenceRule
 from orchestrator.records import Action, Outcome
 from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
 from orchestrator.simulation.engine.simulator import Clock, simulate

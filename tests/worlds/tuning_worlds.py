@@ -14,12 +14,12 @@ from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.coordinating.queues import Assignment
 from orchestrator.coordinating.searchers.searcher import make_source
 from orchestrator.coordinating.sweep_plan import SweepPlan, plan_sweep
-from orchestrator.decisions.early_dynamics.divergence import RULE as DIVERGENCE
-from orchestrator.decisions.early_dynamics.rule import EarlyDynamicsRule
 from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.forecast.forecast import ForecastRule
 from orchestrator.decisions.objective import Objective
+from orchestrator.decisions.rules.divergence import RULE as DIVERGENCE
+from orchestrator.decisions.rules.early_dynamics import EarlyDynamicsRule
 from orchestrator.decisions.rungs.rung import RungRule
 from orchestrator.history.after_search import make_audits_and_repeats
 from orchestrator.records import Action, Decision, Milestone, Outcome, TrainingSignal, TrialConfig, TrialState
@@ -28,7 +28,7 @@ from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.identity import trial_name
 from orchestrator.storage.journal import Journal
 from orchestrator.tracking.in_memory import MemoryTracker
-from orchestrator.tracking.tracker import TrialInfo
+from orchestrator.tracking.tracker import Tracker, TrialInfo
 
 LEARNING = ("tpe", "gp", "nsga2")
 
@@ -112,6 +112,7 @@ class SimulatedSweep:
         duration: Seconds that a configuration's milestone takes; decides who arrives first.
         deadline: Monotonic time as for `Coordinator`.
         forecast: Compare trials by the forecast; while it waits for the last arrival, slots stay idle.
+        tracker: Told of everything instead of the storage's.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class SimulatedSweep:
         duration: Callable[[TrialConfig, int], float] = lambda config, samples: 1.0,
         deadline: float | None = None,
         forecast: bool = False,
+        tracker: Tracker | None = None,
     ) -> None:
         self.plan: SweepPlan = plan_sweep(spec, 1000)
         self.storage, self.slots, self._loss = storage, slots, loss
@@ -156,7 +158,7 @@ class SimulatedSweep:
             engine=StoppingEngine(policy, self.plan.levels, objective),
             source=make_source(spec, self.plan.samples, self.plan.trials),
             journal=self.journal,
-            tracker=storage.tracker,
+            tracker=storage.tracker if tracker is None else tracker,
             planned_trials=self.plan.trials,
             slots=slots,
             cohort_of=lambda config: "all",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.coordinating.sweep_plan import SweepPlan
-from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
-from orchestrator.decisions.early_dynamics.rule import EarlyDynamicsRule
 from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.forecast.forecast import ForecastRule
 from orchestrator.decisions.forecast.model import SHIPPED_WEIGHTS, load_model
 from orchestrator.decisions.forecast.panel import UNKNOWN_EPOCHS
+from orchestrator.decisions.rules.divergence import DivergenceRule
+from orchestrator.decisions.rules.early_dynamics import EarlyDynamicsRule
 from orchestrator.decisions.rungs.rung import RungRule
 from orchestrator.history.objective import make_objective
 from orchestrator.spec.sweep import SweepSpec

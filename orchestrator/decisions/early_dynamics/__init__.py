@@ -1,1 +1,1 @@
-"""Early dynamics: features of the training signals, and the rules that judge by them."""
+"""Early dynamics: features of the training signals up to a milestone."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.decisions.early_dynamics import rule as early_dynamics
 from orchestrator.decisions.early_dynamics.features import EarlyDynamics
-from orchestrator.decisions.early_dynamics.rule import Finding, Peer, PeerGroups
 from orchestrator.decisions.engine import reasons
 from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.objective import Objective
+from orchestrator.decisions.rules import early_dynamics
+from orchestrator.decisions.rules.early_dynamics import Finding, Peer, PeerGroups
 from orchestrator.decisions.rungs.cohort import RungSystem, Verdict
 from orchestrator.decisions.rungs.rung import Entry
 from orchestrator.decisions.trials import TrialProgress

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.decisions.early_dynamics.divergence import RULE as DIVERGENCE
 from orchestrator.decisions.early_dynamics.features import DynamicsTracker, EarlyDynamics
 from orchestrator.decisions.engine.decide import Judge
 from orchestrator.decisions.engine.events import Event, arguments, plain
@@ -20,6 +19,7 @@ from orchestrator.decisions.engine.settle import Settlement
 from orchestrator.decisions.final.winner import Candidate, Selection, select_winner
 from orchestrator.decisions.forecast.cohort import ForecastBook, ForecastSystem
 from orchestrator.decisions.objective import WORST, Key, Objective
+from orchestrator.decisions.rules.divergence import RULE as DIVERGENCE
 from orchestrator.decisions.rungs.cohort import DIVERGED, FAILED, RungSystem
 from orchestrator.decisions.trials import Dynamics, TrialFacts, TrialProgress
 from orchestrator.records import Action, Decision, Outcome, Scalar, TrainingSignal, TrialState

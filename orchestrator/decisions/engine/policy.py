@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
-from orchestrator.decisions.early_dynamics.rule import EarlyDynamicsRule
 from orchestrator.decisions.forecast.forecast import ForecastRule
+from orchestrator.decisions.rules.divergence import DivergenceRule
+from orchestrator.decisions.rules.early_dynamics import EarlyDynamicsRule
 from orchestrator.decisions.rungs.rung import RungRule
 
 

@@ -14,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 
-from orchestrator.decisions.early_dynamics import rule as early_dynamics
 from orchestrator.decisions.forecast.forecast import RULE as FORECAST
 from orchestrator.decisions.objective import Key, is_judgeable
+from orchestrator.decisions.rules import early_dynamics
 from orchestrator.decisions.rungs.cohort import RULE as RUNGS
 
 RULE = "audit"

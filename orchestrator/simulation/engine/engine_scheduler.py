@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
 from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.forecast.model import ForecastModel
+from orchestrator.decisions.rules.divergence import DivergenceRule
 from orchestrator.records import Action, Decision, TrialState
 from orchestrator.simulation.engine.scheduler import Arrival, Problem, Verdicts
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
 from orchestrator.decisions.final.winner import Candidate, select_winner
 from orchestrator.decisions.objective import Objective
+from orchestrator.decisions.rules.divergence import DivergenceRule
 from orchestrator.records import Action, Decision, Outcome
 from orchestrator.simulation.engine.scheduler import Arrival, Problem, Scheduler
 from orchestrator.simulation.engine.trial_course import Courses, LazySignals, Station, courses_of

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
+from orchestrator.decisions.rules.divergence import DivergenceRule
 from orchestrator.records import Decision, TrainingSignal
 from orchestrator.simulation.recorded.sweep import RecordedSweep, RecordedTrial
 

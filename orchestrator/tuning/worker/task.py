@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
+from orchestrator.decisions.rules.divergence import DivergenceRule
 from orchestrator.settings.trial_setup import EntrypointSettings, TrialSetup
 from orchestrator.storage.sweep_folder import SweepFolder
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.decisions.early_dynamics.divergence import DivergenceRule
+from orchestrator.decisions.rules.divergence import DivergenceRule
 from orchestrator.records import Milestone, TrialConfig, TrialState
 from orchestrator.settings.trial_setup import (
     DataSettings,
