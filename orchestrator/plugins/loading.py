@@ -89,6 +89,25 @@ def guarded(code: PluginCode, what: str) -> Iterator[None]:
         raise _told(code, what, error) from error
 
 
+@contextmanager
+def blaming() -> Iterator[None]:
+    """Turn what a plug-in raised somewhere inside into one line that names the plug-in's own line.
+
+    Raises:
+        PluginError: In place of an exception that came out of a plug-in's code; all others pass.
+    """
+    try:
+        yield
+    except OrchestratorError:
+        raise
+    except Exception as error:
+        files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+        code = next((code for code, _ in _loaded.values() if code.place in files), None)
+        if code is None:
+            raise
+        raise _told(code, "its code failed", error) from error
+
+
 def _told(code: PluginCode, what: str, error: BaseException) -> PluginError:
     lines = str(error).strip().splitlines() or [""]
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == code.place]

@@ -15,6 +15,7 @@ from orchestrator.spec.methods.entry import MethodEntry
 from orchestrator.spec.methods.option import OptionInfo
 from orchestrator.spec.methods.option_values import checked_value
 from orchestrator.spec.methods.peft_options import peft_options
+from orchestrator.spec.methods.plugin import plugin_method
 
 RANGE_FACTOR = 10.0
 """The default learning-rate range is ``centre / 10`` to ``centre * 10``, log-uniform."""
@@ -58,6 +59,9 @@ def method_entry(method: str, where: str = "") -> MethodEntry:
     """
     if method in ENTRIES:
         return ENTRIES[method]
+    plugin = plugin_method(method)
+    if plugin is not None:
+        return plugin
     if method in EXCLUDED:
         raise SpecError(where, "method", method, f"this method cannot be swept: {EXCLUDED[method]}")
     mend = nearest(method, ENTRIES) or "see the list of methods"
@@ -94,6 +98,8 @@ def resolve_options(method: str, options: Mapping[str, object], where: str = "")
         SpecError: As `check_options`.
     """
     info = method_info(method, where)
+    if method_entry(method).open_options:
+        return dict(options)
     given: dict[str, object] = {}
     for name, value in options.items():
         if name in info.fixed_options:

@@ -12,6 +12,9 @@ from orchestrator.spec.methods.option import OptionInfo
 PEFT_ADAPTER = "orchestrator.training.methods.adapters.peft_adapter:PeftMethod"
 """The class of every method that is peft's, driven by its config alone."""
 
+PLUGIN = "plugin"
+"""What stands in place of the class in the entry of a plug-in: the class is the one that holds the entry."""
+
 ALL_LINEAR: Mapping[str, object] = {"target_modules": "all-linear"}
 
 FAMILIES: dict[str, str] = {
@@ -42,7 +45,9 @@ class MethodEntry:
         options: Dataclass of the options that are no fields of the config (see `declared_options`).
         exclusive: Options of which only one can be given; a given one takes the others' defaults away.
         own_fields: Fields of peft's configs that belong to this method and to no other.
-        implementation: Class of `orchestrator.training.methods`, as ``module:Class``, imported when a trial needs it.
+        implementation: Class of `orchestrator.training.methods`, as ``module:Class``, imported when a trial needs it;
+            `PLUGIN` in a class of your own, whose entry this is.
+        open_options: Whether options of any name are taken as they are given.
     """
 
     family: str
@@ -58,6 +63,7 @@ class MethodEntry:
     exclusive: tuple[str, ...] = ()
     own_fields: tuple[str, ...] = ()
     implementation: str = PEFT_ADAPTER
+    open_options: bool = False
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:

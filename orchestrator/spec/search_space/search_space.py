@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from orchestrator.errors import SpecError, nearest
+from orchestrator.plugins.loading import is_absent, loaded
 from orchestrator.records import TrialConfig
 from orchestrator.spec.methods.catalogue import check_options, default_learning_rate_range, method_info
 from orchestrator.spec.search_space.domains import DOMAIN_SCHEMA, KINDS, Domain, DomainField, Fixed, Integer, Uniform
@@ -177,10 +178,20 @@ class SearchSpace(BaseModel):
         return domain
 
     @model_validator(mode="after")
+    def _plugins_tell_their_rates(self) -> SearchSpace:
+        # Written down, so that a sweep that is read back without the plug-in's code still knows what it searched.
+        for name, body in self.method.items():
+            if loaded("method", name) is not None:
+                body["learning_rate"] = self.learning_rate_of(name)
+        return self
+
+    @model_validator(mode="after")
     def _rates_fit_methods(self) -> SearchSpace:
         if self.any_learning_rate:
             return self
         for name in self.method:
+            if is_absent("method", name):
+                continue
             low, high = default_learning_rate_range(name)
             field = f"method.{name}.learning_rate" if own_learning_rate(self.method[name]) else "learning_rate"
             for value in _members(self.learning_rate_of(name)):

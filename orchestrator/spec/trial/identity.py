@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from orchestrator.plugins.code import short_name
 from orchestrator.records import TrialConfig
 
 OWN_METHOD = "own"
@@ -45,7 +46,7 @@ def trial_name(config: TrialConfig, varied: Collection[str] = ()) -> str:
     """
     options = {key: value for key, value in config.method_options.items() if key == "r" or f"option.{key}" in varied}
     parts = [
-        *([] if config.method == OWN_METHOD else [config.method]),
+        *([] if config.method == OWN_METHOD else [short_name(config.method)]),
         *(_option(key, options[key]) for key in sorted(options)),
     ]
     parts += [f"lr{short_number(config.learning_rate)}", f"ebs{config.effective_batch_size}"]

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.plugins.loading import loaded
 from orchestrator.spec.methods.catalogue import method_entry, resolve_options
+from orchestrator.spec.methods.entry import PLUGIN
 from orchestrator.training.methods.contract.method import Batch, Method, MethodContext
 
 __all__ = ["Batch", "Method", "MethodContext", "build_method", "method_class"]
@@ -30,7 +32,7 @@ def method_class(name: str) -> type[Method]:
     """
     place = method_entry(name).implementation
     module, _, member = place.partition(":")
-    found: object = getattr(import_module(module), member, None)
+    found = loaded("method", name) if place == PLUGIN else getattr(import_module(module), member, None)
     if isinstance(found, type) and issubclass(found, Method):
         return found
     raise OrchestratorError(

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 
 from orchestrator.errors import EntrypointError, OrchestratorError
+from orchestrator.plugins.loading import blaming
 from orchestrator.records import Milestone, TrialConfig
 from orchestrator.storage.milestone_reports import read_report
 from orchestrator.storage.sweep_folder import is_disk_full
@@ -43,7 +44,8 @@ class MilestoneRunner(ABC):
         stored = self._task.folder.report(self._trial_id, self._next)
         try:
             if not stored.exists():
-                self._train_to_milestone()
+                with blaming():
+                    self._train_to_milestone()
         except StoppedNow:
             self._task.folder.stop_sign(self._trial_id).unlink(missing_ok=True)
             return self._answer(-1, stopped=True)
