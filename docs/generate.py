@@ -153,10 +153,10 @@ take their mappings as they are."""
 def _schedules() -> str:
     lines = ["## Schedules", "", "After the warm-up. Options are written `{name: wsd, decay_share: 0.1}`.", ""]
     lines += ["| schedule | option | default | range | meaning |", "|---|---|---|---|---|"]
-    for name, options in SCHEDULES.items():
-        if not options:
-            lines.append(f"| `{name}` | | | | the peak learning rate throughout |")
-        for key, option in options.items():
+    for name, schedule in SCHEDULES.items():
+        if not schedule.options:
+            lines.append(f"| `{name}` | | | | {schedule.summary} |")
+        for key, option in schedule.options.items():
             bounds = f"{option.low:g} to {option.high:g}"
             lines.append(f"| `{name}` | `{key}` | {option.default:g} | {bounds} | {option.summary} |")
     return "\n".join(lines)

@@ -7,9 +7,11 @@ token, durations in seconds.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
+
+from orchestrator.hyperparameter import KEY, Hyperparameter
 
 Scalar = str | int | float | bool | None
 
@@ -19,13 +21,23 @@ class TrialConfig:
     """One configuration: everything that decides how one trial trains, and nothing else.
 
     ``warmup_amount`` is read in ``warmup_unit`` (optimizer steps, samples, or share of all steps).
-    ``clip_norm`` None means gradients are not clipped. ``schedule_options`` and ``method_options``
+    ``clip_norm`` None means gradients are not clipped. ``schedule_options``, ``method_options`` and ``optimizer_options``
     hold JSON values only. ``samples`` is the training budget in samples (epochs already resolved).
+
+    A field that is one number states its rule and its names here, and search space, sweep files, names of trials and
+    reports read them from here. New fields follow ``seed``: they are not written where they have their default, so that
+    every configuration that was recorded before them keeps its fingerprint.
     """
 
     method: str
-    effective_batch_size: int
-    learning_rate: float
+    effective_batch_size: int = field(
+        metadata=Hyperparameter("Samples per optimizer step, over all devices.", whole=True, at_least=1).metadata
+    )
+    learning_rate: float = field(
+        metadata=Hyperparameter(
+            "Peak learning rate for all methods; auto: each method's own range.", above=0, argument="learning_rate"
+        ).metadata
+    )
     samples: int
     method_options: Mapping[str, Any] = field(default_factory=dict)
     schedule: str = "constant"
@@ -33,22 +45,73 @@ class TrialConfig:
     warmup_unit: str = "steps"
     warmup_amount: float = 0.0
     optimizer: str = "adamw"
-    beta1: float = 0.9
-    beta2: float = 0.95
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
-    clip_norm: float | None = 1.0
+    beta1: float = field(
+        default=0.9,
+        metadata=Hyperparameter(
+            "Adam's first decay.", at_least=0, below=1, short="b1-", rank=2, argument="adam_beta1"
+        ).metadata,
+    )
+    beta2: float = field(
+        default=0.95,
+        metadata=Hyperparameter(
+            "Adam's second decay (the paper: 0.95).", at_least=0, below=1, short="b2-", rank=2, argument="adam_beta2"
+        ).metadata,
+    )
+    epsilon: float = field(
+        default=1e-8,
+        metadata=Hyperparameter("Adam's epsilon.", above=0, short="eps", rank=2, argument="adam_epsilon").metadata,
+    )
+    weight_decay: float = field(
+        default=0.0,
+        metadata=Hyperparameter("Decoupled weight decay.", at_least=0, short="wd", argument="weight_decay").metadata,
+    )
+    clip_norm: float | None = field(
+        default=1.0,
+        metadata=Hyperparameter(
+            "Largest gradient norm; null: no clipping.",
+            above=0,
+            null="no clipping",
+            short="clip",
+            argument="max_grad_norm",
+        ).metadata,
+    )
     data_strategy: str = "stacked"
-    seed: int = 0
+    seed: int = field(
+        default=0,
+        metadata=Hyperparameter(
+            "Seed of data order and initialisation.", whole=True, at_least=0, argument="seed"
+        ).metadata,
+    )
+    optimizer_options: Mapping[str, Scalar] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a plain JSON-able dictionary, inverse of `from_dict`."""
-        return asdict(self)
+        """Return a plain JSON-able dictionary, inverse of `from_dict`; later fields only where they differ from their default."""
+        return asdict(self, dict_factory=as_recorded)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrialConfig:
         """Rebuild a config from `as_dict`; raises TypeError on unknown keys."""
         return cls(**values)
+
+
+HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
+    each.name: each.metadata[KEY] for each in fields(TrialConfig) if KEY in each.metadata
+}
+"""Every field of a configuration that is one number, in the order of the fields."""
+
+_NAMES = [each.name for each in fields(TrialConfig)]
+_LATER = {
+    each.name: each.default if each.default_factory is MISSING else each.default_factory()
+    for each in fields(TrialConfig)[_NAMES.index("seed") + 1 :]
+}
+
+
+def as_recorded(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Make the dictionaries of `dataclasses.asdict` (as its ``dict_factory``), with configurations as `TrialConfig.as_dict`."""
+    values = dict(pairs)
+    if values.keys() != set(_NAMES):
+        return values
+    return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from difflib import get_close_matches
 from typing import Any
 
 from orchestrator.errors import InputError, SpecError, nearest
-from orchestrator.records import Action, Decision, Origin, Role, Scalar, TrialConfig
+from orchestrator.records import HYPERPARAMETERS, Action, Decision, Origin, Role, Scalar, TrialConfig
 from orchestrator.spec.loading import apply_override, parse_sweep
 from orchestrator.spec.search_space.domains import Fixed
-from orchestrator.spec.search_space.search_space import SearchSpace, build_config
 from orchestrator.spec.sweep import SweepSpec, resolved
+from orchestrator.spec.trial.dimensions import DIMENSIONS, OPTION, build_config, space_of_config
 from orchestrator.spec.trial.identity import digest, trial_fingerprint, trial_name
 from orchestrator.storage.journal import Record
 from orchestrator.storage.sweep_folder import SweepFolder
@@ -22,7 +22,7 @@ from orchestrator.storage.trial_entries import TrialEntry
 from orchestrator.training.loop.links import link_or_copy
 
 WHERE = "--set"
-_SHARED = frozenset(SearchSpace.model_fields) - {"method", "learning_rate", "repeats", "any_learning_rate"}
+_SHARED = DIMENSIONS.keys() - {"learning_rate"}
 _NAMES = sorted(_SHARED | {"method", "learning_rate"})
 
 
@@ -38,7 +38,7 @@ def clone_config(spec: SweepSpec, parent: TrialConfig, changes: Sequence[str]) -
     Raises:
         SpecError: If a field is unknown, or a value breaks a rule.
     """
-    space = space_of(spec, parent)
+    space = {**space_of_config(parent), "any_learning_rate": spec.search_space.any_learning_rate}
     for text in changes:
         _change(space, text)
     fixed = parse_sweep({**resolved(spec), "search_space": space, "searcher": "grid"}, WHERE).search_space
@@ -65,29 +65,6 @@ def clone_config(spec: SweepSpec, parent: TrialConfig, changes: Sequence[str]) -
     return config
 
 
-def space_of(spec: SweepSpec, config: TrialConfig) -> dict[str, Any]:
-    """Return the search space, in the form of a sweep file, that holds one configuration alone."""
-    own = {name: {"fixed": value} for name, value in config.method_options.items()}
-    schedule: Any = config.schedule
-    if config.schedule_options:
-        schedule = {"fixed": {"name": config.schedule, **config.schedule_options}}
-    return {
-        "method": {config.method: {**own, "learning_rate": config.learning_rate}},
-        "effective_batch_size": config.effective_batch_size,
-        "schedule": schedule,
-        "warmup": {"fixed": {config.warmup_unit: config.warmup_amount}} if config.warmup_amount else 0,
-        "optimizer": config.optimizer,
-        "beta1": config.beta1,
-        "beta2": config.beta2,
-        "epsilon": config.epsilon,
-        "weight_decay": config.weight_decay,
-        "clip_norm": config.clip_norm,
-        "data_strategy": config.data_strategy,
-        "seed": config.seed,
-        "any_learning_rate": spec.search_space.any_learning_rate,
-    }
-
-
 def _change(space: dict[str, Any], text: str) -> None:
     field, sign, _ = (part.strip() for part in text.partition("="))
     changed: dict[str, Any] = {}
@@ -110,7 +87,7 @@ def _change(space: dict[str, Any], text: str) -> None:
     if name == "method":
         space["method"] = {str(value): {"learning_rate": space["method"][method]["learning_rate"]}}
     elif name in _SHARED:
-        space[name] = {"fixed": value} if name in ("schedule", "warmup") and isinstance(value, Mapping) else value
+        space[name] = {"fixed": value} if name not in HYPERPARAMETERS and isinstance(value, Mapping) else value
     else:
         if name not in space["method"][method] and get_close_matches(name, _NAMES, 1, 0.8):
             raise SpecError(WHERE, name, value, "there is no field of this name", nearest(name, _NAMES))
@@ -202,10 +179,8 @@ def _check_same_weights(spec: SweepSpec, parent: TrialEntry, config: TrialConfig
 
 def _differing(before: TrialConfig, after: TrialConfig) -> set[str]:
     """Return the names of the dimensions in which two configurations differ."""
-    old, new = before.as_dict(), after.as_dict()
-    names = {name for name in old if old[name] != new[name]}
-    own = {f"option.{k}" for k, value in after.method_options.items() if before.method_options.get(k) != value}
-    return names | own | ({"warmup"} if names & {"warmup_unit", "warmup_amount"} else set())
+    own = {f"{OPTION}{k}" for k, value in after.method_options.items() if before.method_options.get(k) != value}
+    return own | {name for name, each in DIMENSIONS.items() if each.taken(before) != each.taken(after)}
 
 
 def take_checkpoint(folder: SweepFolder, parent: TrialEntry, trial_id: str) -> None:

@@ -9,7 +9,9 @@ from dataclasses import asdict, replace
 from orchestrator.errors import InputError
 from orchestrator.records import Action, Decision, Origin, Role, Scalar, TrialConfig
 from orchestrator.spec.trial.batch_plan import BatchPlan
+from orchestrator.spec.trial.data_strategies import DATA_STRATEGIES
 from orchestrator.spec.trial.identity import digest, trial_fingerprint
+from orchestrator.spec.trial.schedules import find_schedule
 from orchestrator.storage.journal import Record
 from orchestrator.storage.trial_entries import TrialEntry
 
@@ -28,11 +30,12 @@ def inexact(config: TrialConfig, samples: int) -> str:
     Returns:
         A clause; empty where training goes on exactly.
     """
-    if config.schedule != "constant":
+    if find_schedule(config.schedule).follows_budget:
         return f"its learning rate followed the schedule {config.schedule}, which ended with its budget"
     if config.samples % config.effective_batch_size:
         return "its last optimizer step was cut at its budget, which is no multiple of its effective batch size"
-    if config.data_strategy != "stacked":
+    strategy = DATA_STRATEGIES.get(config.data_strategy)
+    if strategy is None or strategy.follows_budget:
         return f"the data strategy {config.data_strategy} lays its data out over the budget"
     if config.method in _BUDGETED:
         return f"the method {config.method} plans its course by the budget"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from orchestrator.records import Decision, Origin, Outcome, Role, TrainingSignal, TrialConfig
+from orchestrator.records import Decision, Origin, Outcome, Role, TrainingSignal, TrialConfig, as_recorded
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ class SweepResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-able dictionary, the object that ``--json`` prints."""
-        values = asdict(self)
+        values = asdict(self, dict_factory=as_recorded)
         shares = {"utilisation": self.utilisation, "work_share": self.work_share}
         return {**values, **shares, "evaluation_share": self.evaluation_share}
 

@@ -25,6 +25,7 @@ from orchestrator.spec.plugin_words import read_label
 from orchestrator.spec.reading.closed import Closed
 from orchestrator.spec.search_space.own_search_space import AnySearchSpace
 from orchestrator.spec.stopping import StoppingSpec, WinnerSpec
+from orchestrator.spec.trial.data_strategies import find_data_strategy
 from orchestrator.spec.trial.identity import digest
 
 SearcherKind = Literal["grid", "random", "sobol", "tpe", "gp", "nsga2"]
@@ -281,8 +282,9 @@ class SweepSpec(Closed):
                 "an evaluation set reads held_out, so it must not be 0",
                 "give a share, a count or a source",
             )
-        if "phased" in (self.search_space.data_strategy.grid() or ()) and len(self.data.phases) < 2:
-            raise SpecError("", "data.phases", None, "data_strategy phased needs at least two phases")
+        for name in self.search_space.data_strategy.grid() or ():
+            if find_data_strategy(name).needs_phases and len(self.data.phases) < 2:
+                raise SpecError("", "data.phases", None, f"data_strategy {name} needs at least two phases")
 
     def _check_rungs(self) -> None:
         for index, level in enumerate(self.stopping.rungs.levels):

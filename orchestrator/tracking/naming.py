@@ -24,7 +24,11 @@ def config_params(config: TrialConfig) -> dict[str, Scalar]:
     """Flatten a configuration; options appear as ``METHOD.option`` and ``schedule.option``, free ones by their name."""
     flat: dict[str, Scalar] = {}
     for key, value in config.as_dict().items():
-        prefix = {"method_options": config.method, "schedule_options": "schedule"}.get(key)
+        prefix = {
+            "method_options": config.method,
+            "schedule_options": "schedule",
+            "optimizer_options": "optimizer",
+        }.get(key)
         if prefix is None:
             flat[key] = value
         else:

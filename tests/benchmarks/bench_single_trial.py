@@ -29,7 +29,7 @@ import transformers
 
 from orchestrator.records import TrialConfig
 from orchestrator.settings.trial_setup import TrainingSettings
-from orchestrator.training.data.order import StackedOrder
+from orchestrator.training.data.plans.order import make_order
 from orchestrator.training.loop.token_budgets import TokenBudgets
 from orchestrator.training.loop.trial import Trial
 from orchestrator.training.methods import MethodContext, build_method
@@ -47,6 +47,8 @@ class Rows:
 
     def __post_init__(self) -> None:
         self.lengths = np.array([len(ids) for ids, _ in self.rows], dtype=np.int32)
+        self.phases: dict[str, range] = {}
+        self.replay: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -224,7 +226,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     else:
         rows, model = testbed_rows(max(2 * samples, 400))
     config = TrialConfig("full", options.effective_batch_size, 1e-3, samples, weight_decay=0.1)
-    order = StackedOrder(len(rows), config.seed).slice(0, samples)
+    order = make_order("stacked", rows, samples, config.seed).slice(0, samples)
     short = replace(config, samples=config.effective_batch_size)
     ours: list[Run] = []
     theirs: dict[int, list[Run]] = {size: [] for size in options.trainer_rows}

@@ -7,7 +7,9 @@ from pydantic import ValidationError
 
 from orchestrator.spec.methods.catalogue import default_learning_rate_range
 from orchestrator.spec.search_space.domains import Choice, Fixed, Uniform
-from orchestrator.spec.search_space.search_space import SearchSpace, build_config, read_schedule, read_warmup
+from orchestrator.spec.search_space.search_space import SearchSpace
+from orchestrator.spec.trial.dimensions import build_config, read_warmup
+from orchestrator.spec.trial.schedules import read_schedule
 
 
 def space(**values: Any) -> SearchSpace:

@@ -28,6 +28,7 @@ class MemoryRows:
         self.lengths = generator.integers(4, longest + 1, rows).astype(np.int32)
         self.rows = [generator.integers(3, VOCABULARY, length).astype(np.int32) for length in self.lengths]
         self.phases = dict(phases or {})
+        self.replay: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self.rows)

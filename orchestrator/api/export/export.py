@@ -17,6 +17,7 @@ from orchestrator.history.journal_state import read_state
 from orchestrator.history.moved_paths import Whereabouts
 from orchestrator.history.read_sweep import read_sweep
 from orchestrator.integrations.checkpoints import Sealed
+from orchestrator.records import as_recorded
 from orchestrator.reporting.cards.model_card import CardFacts, model_card
 from orchestrator.results.records import SweepHistory, TrialHistory, TrialResult
 from orchestrator.storage.sweep_folder import SweepFolder
@@ -204,7 +205,7 @@ def _capsule(history: SweepHistory, trial: TrialResult, facts: Mapping[str, Any]
     return {
         "sweep": history.result.name,
         "sweep_id": history.result.sweep_id,
-        "trial": asdict(trial),
+        "trial": asdict(trial, dict_factory=as_recorded),
         "objective": {"label": history.result.objective, "mode": history.result.mode},
         "base_scores": dict(history.result.base_scores),
         "inputs": dict(history.inputs),

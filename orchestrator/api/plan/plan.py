@@ -11,7 +11,7 @@ from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import CapacityError
 from orchestrator.history.after_search import make_draw
 from orchestrator.progress import Say, silent
-from orchestrator.records import TrialConfig
+from orchestrator.records import TrialConfig, as_recorded
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.batch_plan import BatchPlan
 from orchestrator.spec.trial.identity import trial_fingerprint, trial_name
@@ -129,7 +129,7 @@ class PlanResult:
             "slot_seconds_exhaustive": self.slot_seconds,
             "available_memory_gib": self.available_gib,
             "all_trials_known": self.proposed,
-            "trials": [asdict(trial) for trial in self.trials],
+            "trials": [asdict(trial, dict_factory=as_recorded) for trial in self.trials],
         }
 
 

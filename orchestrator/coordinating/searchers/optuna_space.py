@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from orchestrator.records import TrialConfig
 from orchestrator.spec.search_space.domains import Choice, Domain, Fixed, Integer, Uniform
-from orchestrator.spec.search_space.search_space import SearchSpace, build_config, read_schedule, read_warmup
+from orchestrator.spec.search_space.search_space import SearchSpace
+from orchestrator.spec.trial.dimensions import build_config, number_of, read_value, value_of
 
 Distributions = dict[str, Any]
 """Dimension -> Optuna's distribution."""
@@ -54,23 +55,10 @@ def _value(domain: Domain, parameter: Any) -> Any:
 
 
 def _parameter(config: TrialConfig, name: str, domain: Domain) -> Any:
-    taken = _taken(config, name)
     if isinstance(domain, Choice):
-        readers: dict[str, Callable[[Any], Any]] = {"schedule": read_schedule, "warmup": read_warmup}
-        read = readers.get(name, lambda value: value)
-        return [read(value) for value in domain.values].index(taken)
+        return [read_value(name, value) for value in domain.values].index(value_of(config, name))
+    taken = number_of(config, name)
     if isinstance(domain, Integer):
         return domain.snap(taken)
     assert isinstance(domain, Uniform)
     return min(max(taken, domain.low), domain.high)
-
-
-def _taken(config: TrialConfig, name: str) -> Any:
-    """Return what a configuration took from a dimension. Inverse of `build_config`."""
-    if name == "schedule":
-        return config.schedule, dict(config.schedule_options)
-    if name == "warmup":
-        return config.warmup_unit, config.warmup_amount
-    if name.startswith("option."):
-        return config.method_options[name.removeprefix("option.")]
-    return getattr(config, name)

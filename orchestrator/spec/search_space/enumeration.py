@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from orchestrator.errors import SpecError
-from orchestrator.records import TrialConfig
+from orchestrator.records import HYPERPARAMETERS, TrialConfig
 from orchestrator.spec.search_space.domains import Domain, Fixed
-from orchestrator.spec.search_space.search_space import SearchSpace, build_config, read_schedule, read_warmup
+from orchestrator.spec.search_space.search_space import SearchSpace
+from orchestrator.spec.trial.dimensions import OPTION, build_config, read_value, value_of
 
 
 def grid_configs(space: SearchSpace, samples: int, where: str = "sweep file") -> list[TrialConfig]:
@@ -65,15 +66,14 @@ def holds(space: SearchSpace, config: TrialConfig) -> bool:
 
 
 def _takes(domain: Domain, name: str, config: TrialConfig, repeats: int) -> bool:
-    if name == "schedule":
-        return (config.schedule, dict(config.schedule_options)) in [read_schedule(v) for v in domain.grid() or ()]
-    if name == "warmup":
-        return (config.warmup_unit, config.warmup_amount) in [read_warmup(v) for v in domain.grid() or ()]
     if name == "seed":
         return any(domain.contains(config.seed - repeat) for repeat in range(repeats))
-    if name.startswith("option."):
-        return domain.contains(config.method_options[name.removeprefix("option.")])
-    return domain.contains(getattr(config, name))
+    if name in HYPERPARAMETERS:
+        return domain.contains(getattr(config, name))
+    value = value_of(config, name)
+    if name.startswith(OPTION):
+        return domain.contains(value)
+    return value in [read_value(name, each) for each in domain.grid() or ()]
 
 
 def with_repeats(configs: Sequence[TrialConfig], repeats: int) -> Iterator[TrialConfig]:

@@ -1,14 +1,14 @@
 """The search space: methods with their own hyperparameters, and the hyperparameters all methods share.
 
 Conditional by construction: the dimensions of a configuration depend on its method. `dimensions` lists
-them, `build_config` turns one value per dimension into a `TrialConfig`.
+them, and `orchestrator.spec.trial.dimensions.build_config` turns one value per dimension into a `TrialConfig`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -17,20 +17,21 @@ from pydantic import (
     Field,
     ValidationInfo,
     WithJsonSchema,
+    create_model,
     field_validator,
     model_validator,
 )
 
-from orchestrator.errors import SpecError, nearest
+from orchestrator.errors import SpecError
 from orchestrator.plugins.loading import is_absent, loaded
-from orchestrator.records import TrialConfig
+from orchestrator.records import HYPERPARAMETERS, TrialConfig
 from orchestrator.spec.methods.catalogue import check_options, default_learning_rate_range, method_info
 from orchestrator.spec.search_space.domains import DOMAIN_SCHEMA, KINDS, Domain, DomainField, Fixed, Integer, Uniform
-from orchestrator.spec.trial.schedules import SCHEDULES, check_schedule
+from orchestrator.spec.trial.data_strategies import DATA_STRATEGIES, find_data_strategy
+from orchestrator.spec.trial.dimensions import DIMENSIONS, read_warmup
+from orchestrator.spec.trial.optimizers import OPTIMIZERS, check_optimizer, read_optimizer
+from orchestrator.spec.trial.schedules import SCHEDULES, check_written_schedule
 
-WARMUP_UNITS = ("steps", "samples", "ratio")
-DATA_STRATEGIES = ("stacked", "phased")
-OPTIMIZERS = ("adamw",)
 # How far outside its method's published range a learning rate may lie before it is taken for a slip.
 LEARNING_RATE_SLACK = 1_000.0
 
@@ -67,31 +68,48 @@ MethodTable = Annotated[
 ]
 
 
-class SearchSpace(BaseModel):
-    """Domains of everything that may differ between trials."""
+# While no optimizer has options, the schema does not offer any.
+_OPTIMIZER_SCHEMA = _RECORD_SCHEMA if any(entry.options for entry in OPTIMIZERS.values()) else DOMAIN_SCHEMA
+OptimizerDomain = Annotated[DomainField, BeforeValidator(_wrap_mapping), WithJsonSchema(_OPTIMIZER_SCHEMA)]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def with_numbers(model: type[Model]) -> type[Model]:
+    """Give a model a field for every number of `TrialConfig` with a default; ``seed`` is stated where it stands."""
+    stated: dict[str, Any] = {
+        each.name: (DomainField, Field(default=Fixed(each.default), description=HYPERPARAMETERS[each.name].about))
+        for each in fields(TrialConfig)
+        if each.name in HYPERPARAMETERS and each.default is not MISSING and each.name != "seed"
+    }
+    made: type[Model] = create_model(model.__name__, __base__=model, __module__=model.__module__, **stated)
+    return made
+
+
+@with_numbers
+class _FirstFields(BaseModel):
+    """The first fields of a search space; the numbers follow."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: MethodTable = Field(
         description="Methods, each with domains for its own hyperparameters and, as learning_rate, its own range."
     )
-    effective_batch_size: DomainField = Field(description="Samples per optimizer step, over all devices.")
-    learning_rate: DomainField = Field(
-        default=Fixed("auto"), description="Peak learning rate for all methods; auto: each method's own range."
-    )
+    effective_batch_size: DomainField = Field(description=HYPERPARAMETERS["effective_batch_size"].about)
+    learning_rate: DomainField = Field(default=Fixed("auto"), description=HYPERPARAMETERS["learning_rate"].about)
     schedule: RecordDomain = Field(
         default=Fixed("constant"),
-        description="Learning-rate schedule: a name (constant, linear, cosine, wsd) or {name: wsd, OPTION: ...}.",
+        description=f"Learning-rate schedule: a name ({', '.join(SCHEDULES)}) or {{name: wsd, OPTION: ...}}.",
     )
     warmup: RecordDomain = Field(default=Fixed(0), description="0, {steps: n}, {samples: n} or {ratio: share}.")
-    optimizer: DomainField = Field(default=Fixed("adamw"), description="Optimizer.")
-    beta1: DomainField = Field(default=Fixed(0.9), description="Adam's first decay.")
-    beta2: DomainField = Field(default=Fixed(0.95), description="Adam's second decay (the paper: 0.95).")
-    epsilon: DomainField = Field(default=Fixed(1e-8), description="Adam's epsilon.")
-    weight_decay: DomainField = Field(default=Fixed(0.0), description="Decoupled weight decay.")
-    clip_norm: DomainField = Field(default=Fixed(1.0), description="Largest gradient norm; null: no clipping.")
-    data_strategy: DomainField = Field(default=Fixed("stacked"), description="stacked or phased.")
-    seed: DomainField = Field(default=Fixed(0), description="Seed of data order and initialisation.")
+    optimizer: OptimizerDomain = Field(default=Fixed("adamw"), description="Optimizer.")
+
+
+class SearchSpace(_FirstFields):
+    """Domains of everything that may differ between trials."""
+
+    data_strategy: DomainField = Field(default=Fixed("stacked"), description=f"{' or '.join(DATA_STRATEGIES)}.")
+    seed: DomainField = Field(default=Fixed(0), description=HYPERPARAMETERS["seed"].about)
     repeats: int = Field(
         default=1, ge=1, description="Train every configuration this often, with seeds seed, seed+1, ..."
     )
@@ -112,62 +130,22 @@ class SearchSpace(BaseModel):
             _check_method(name, body)
         return methods
 
-    @field_validator("effective_batch_size", "seed")
+    @field_validator(*(name for name in HYPERPARAMETERS if name != "learning_rate"))
     @classmethod
-    def _whole_numbers(cls, domain: Domain, info: ValidationInfo) -> Domain:
-        low = 0 if info.field_name == "seed" else 1
-        return _check_members(str(info.field_name), domain, lambda v: _whole(v, low), f"a whole number >= {low}")
+    def _numbers(cls, domain: Domain, info: ValidationInfo) -> Domain:
+        name = str(info.field_name)
+        return _check_members(name, domain, HYPERPARAMETERS[name].accepts, HYPERPARAMETERS[name].rule)
 
     @field_validator("learning_rate")
     @classmethod
     def _learning_rates(cls, domain: Domain) -> Domain:
         return check_learning_rates(domain)
 
-    @field_validator("beta1", "beta2")
-    @classmethod
-    def _betas(cls, domain: Domain, info: ValidationInfo) -> Domain:
-        return _check_members(str(info.field_name), domain, lambda v: _real(v) and 0 <= v < 1, "a number in [0, 1)")
-
-    @field_validator("epsilon")
-    @classmethod
-    def _epsilons(cls, domain: Domain) -> Domain:
-        return _check_members("epsilon", domain, lambda v: _real(v) and v > 0, "a number > 0")
-
-    @field_validator("weight_decay")
-    @classmethod
-    def _decays(cls, domain: Domain) -> Domain:
-        return _check_members("weight_decay", domain, lambda v: _real(v) and v >= 0, "a number >= 0")
-
-    @field_validator("clip_norm")
-    @classmethod
-    def _clips(cls, domain: Domain) -> Domain:
-        rule = "a number > 0, or null for no clipping"
-        return _check_members("clip_norm", domain, lambda v: v is None or (_real(v) and v > 0), rule)
-
-    @field_validator("optimizer")
-    @classmethod
-    def _optimizers(cls, domain: Domain) -> Domain:
-        return _check_names("optimizer", domain, OPTIMIZERS)
-
-    @field_validator("data_strategy")
-    @classmethod
-    def _strategies(cls, domain: Domain) -> Domain:
-        return _check_names("data_strategy", domain, DATA_STRATEGIES)
-
     @field_validator("schedule")
     @classmethod
     def _schedules(cls, domain: Domain) -> Domain:
         for value in _members(domain):
-            name, options = read_schedule(value)
-            if name not in SCHEDULES:
-                mend = nearest(name, SCHEDULES) or f"known: {', '.join(SCHEDULES)}"
-                raise ValueError(f"there is no schedule {name!r}; {mend}")
-            unknown = next((key for key in options if key not in SCHEDULES[name]), None)
-            if unknown is not None:
-                known = ", ".join(SCHEDULES[name])
-                mend = nearest(unknown, SCHEDULES[name]) or (f"it takes {known}" if known else "it takes no options")
-                raise ValueError(f"schedule {name!r} has no option {unknown!r}; {mend}")
-            check_schedule(name, options)
+            check_written_schedule(value)
         return domain
 
     @field_validator("warmup")
@@ -175,6 +153,24 @@ class SearchSpace(BaseModel):
     def _warmups(cls, domain: Domain) -> Domain:
         for value in _members(domain):
             read_warmup(value)
+        return domain
+
+    @field_validator("optimizer")
+    @classmethod
+    def _optimizers(cls, domain: Domain) -> Domain:
+        for value in _members(domain):
+            check_optimizer(*read_optimizer(value))
+        return domain
+
+    @field_validator("data_strategy")
+    @classmethod
+    def _strategies(cls, domain: Domain) -> Domain:
+        for value in _members(domain):
+            try:
+                find_data_strategy(value)
+            except SpecError as error:
+                mend = f"; {error.mend}" if error.mend else ""
+                raise ValueError(f"data_strategy {error.rule}, got {value!r}{mend}") from None
         return domain
 
     @model_validator(mode="after")
@@ -228,85 +224,10 @@ class SearchSpace(BaseModel):
 
         Names are `TrialConfig` fields, or ``option.NAME`` for the method's own hyperparameters.
         """
-        shared = {
-            "effective_batch_size": self.effective_batch_size,
-            "learning_rate": self.learning_rate_of(method),
-            "schedule": self.schedule,
-            "warmup": self.warmup,
-            "optimizer": self.optimizer,
-            "beta1": self.beta1,
-            "beta2": self.beta2,
-            "epsilon": self.epsilon,
-            "weight_decay": self.weight_decay,
-            "clip_norm": self.clip_norm,
-            "data_strategy": self.data_strategy,
-            "seed": self.seed,
-        }
+        shared: dict[str, Domain] = {name: getattr(self, name) for name in DIMENSIONS}
+        shared["learning_rate"] = self.learning_rate_of(method)
         own = {f"option.{key}": domain for key, domain in sorted(self.method[method].items()) if key != "learning_rate"}
         return {**shared, **own}
-
-
-def build_config(method: str, values: Mapping[str, Any], samples: int) -> TrialConfig:
-    """Turn one value per dimension (see `SearchSpace.dimensions`) into a trial's configuration."""
-    schedule, schedule_options = read_schedule(values["schedule"])
-    warmup_unit, warmup_amount = read_warmup(values["warmup"])
-    options = {key.removeprefix("option."): value for key, value in values.items() if key.startswith("option.")}
-    clip_norm = values["clip_norm"]
-    return TrialConfig(
-        method=method,
-        method_options=options,
-        effective_batch_size=int(values["effective_batch_size"]),
-        learning_rate=float(values["learning_rate"]),
-        samples=samples,
-        schedule=schedule,
-        schedule_options=schedule_options,
-        warmup_unit=warmup_unit,
-        warmup_amount=warmup_amount,
-        optimizer=values["optimizer"],
-        beta1=float(values["beta1"]),
-        beta2=float(values["beta2"]),
-        epsilon=float(values["epsilon"]),
-        weight_decay=float(values["weight_decay"]),
-        clip_norm=None if clip_norm is None else float(clip_norm),
-        data_strategy=values["data_strategy"],
-        seed=int(values["seed"]),
-    )
-
-
-def read_schedule(value: Any) -> tuple[str, dict[str, float]]:
-    """Split a schedule value into its name and options.
-
-    Raises:
-        ValueError: If it is neither a name nor a mapping with ``name``.
-    """
-    if isinstance(value, str):
-        return value, {}
-    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
-        options = {key: entry for key, entry in value.items() if key != "name"}
-        wrong = next((key for key, entry in options.items() if not _real(entry)), None)
-        if wrong is not None:
-            raise ValueError(f"option {wrong} of a schedule must be a number, got {options[wrong]!r}")
-        return value["name"], {key: float(entry) for key, entry in options.items()}
-    raise ValueError(f"a schedule is a name ({', '.join(SCHEDULES)}) or {{name: ..., OPTION: ...}}, got {value!r}")
-
-
-def read_warmup(value: Any) -> tuple[str, float]:
-    """Split a warm-up value into its unit and amount.
-
-    Raises:
-        ValueError: If it is neither 0 nor a mapping with one unit, or the amount is out of range.
-    """
-    rule = "a warm-up is 0, {steps: n}, {samples: n} (whole numbers) or {ratio: share below 1}"
-    if _real(value) and value == 0:
-        return "steps", 0.0
-    if not isinstance(value, Mapping) or len(value) != 1:
-        raise ValueError(f"{rule}, got {value!r}")
-    unit, amount = next(iter(value.items()))
-    if unit not in WARMUP_UNITS:
-        raise ValueError(f"{rule}, got {value!r}; {nearest(str(unit), WARMUP_UNITS)}".rstrip("; "))
-    if not _real(amount) or amount < 0 or (amount >= 1 if unit == "ratio" else amount != int(amount)):
-        raise ValueError(f"{rule}, got {value!r}")
-    return unit, float(amount)
 
 
 def _members(domain: Domain) -> Iterable[Any]:
@@ -348,7 +269,8 @@ def check_learning_rates(domain: Domain) -> Domain:
     """
     if domain == Fixed("auto"):
         return domain
-    return _check_members("learning_rate", domain, lambda v: _real(v) and v > 0, "a number > 0, or auto alone")
+    rate = HYPERPARAMETERS["learning_rate"]
+    return _check_members("learning_rate", domain, rate.accepts, f"{rate.rule}, or auto alone")
 
 
 def _check_members(name: str, domain: Domain, accept: Callable[[Any], bool], rule: str) -> Domain:
@@ -356,19 +278,3 @@ def _check_members(name: str, domain: Domain, accept: Callable[[Any], bool], rul
         if not accept(value):
             raise ValueError(f"{name} must be {rule}, got {value!r}")
     return domain
-
-
-def _check_names(name: str, domain: Domain, known: tuple[str, ...]) -> Domain:
-    for value in _members(domain):
-        if value not in known:
-            mend = nearest(str(value), known)
-            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}" + (f"; {mend}" if mend else ""))
-    return domain
-
-
-def _real(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _whole(value: Any, low: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low

@@ -15,7 +15,7 @@ from orchestrator.records import TrialConfig
 from orchestrator.spec.trial.batch_plan import BatchPlan
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
-_GROUPS = frozenset({"method_options", "schedule_options"})
+_GROUPS = frozenset({"method_options", "schedule_options", "optimizer_options"})
 FIXED_NAMES = (
     "trial_id",
     "steps",

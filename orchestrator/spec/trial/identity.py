@@ -8,12 +8,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from orchestrator.plugins.code import short_name
-from orchestrator.records import TrialConfig
+from orchestrator.records import Scalar, TrialConfig
+from orchestrator.spec.trial.dimensions import DIMENSIONS
 
 OWN_METHOD = "own"
 """The method of a sweep with an entrypoint that names none; it goes without saying in names."""
-
-_SHORT = {"weight_decay": "wd", "clip_norm": "clip", "beta1": "b1-", "beta2": "b2-", "epsilon": "eps"}
 
 
 def canonical_json(value: Any) -> str:
@@ -50,16 +49,11 @@ def trial_name(config: TrialConfig, varied: Collection[str] = ()) -> str:
         *(_option(key, options[key]) for key in sorted(options)),
     ]
     parts += [f"lr{short_number(config.learning_rate)}", f"ebs{config.effective_batch_size}"]
-    if "schedule" in varied:
-        parts.append(config.schedule)
-    if "warmup" in varied:
-        parts.append(f"warm{config.warmup_unit[0]}{short_number(config.warmup_amount)}")
-    if "data_strategy" in varied:
-        parts.append(config.data_strategy)
-    for name, short in _SHORT.items():
-        if name in varied:
-            value = getattr(config, name)
-            parts.append(f"{short}{value if value is None else short_number(value)}")
+    shown = sorted((name for name in DIMENSIONS if name in varied), key=lambda name: DIMENSIONS[name].rank)
+    for name in shown:
+        part = DIMENSIONS[name].in_name(config)
+        if part is not None:
+            parts.append(f"{part[0]}{_shown(part[1])}")
     return " ".join([*parts, f"s{config.seed}"])
 
 
@@ -71,6 +65,10 @@ def short_number(value: float) -> str:
         return f"{value:.3g}"
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def _shown(value: Scalar) -> str:
+    return short_number(value) if isinstance(value, (int, float)) else str(value)
 
 
 def _option(key: str, value: Any) -> str:

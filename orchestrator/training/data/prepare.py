@@ -14,9 +14,10 @@ from orchestrator.errors import DataError
 from orchestrator.settings.data import find_problem
 from orchestrator.settings.trial_setup import DataSettings, EvaluationSet
 from orchestrator.training.data.phases import by_answer_length
+from orchestrator.training.data.plans.stages import PhaseRows
 from orchestrator.training.data.source_rows import SourceRows, mixed_rows, rows_of_sources
 from orchestrator.training.data.sources import load_texts, open_source, spread
-from orchestrator.training.data.token_cache import Meta, PhaseRows, Stored, TokenisedData, key_of, open_or_build
+from orchestrator.training.data.token_cache import Meta, Stored, TokenisedData, key_of, open_or_build
 from orchestrator.training.data.token_rows import Progress, TokenRow, text_pieces
 from orchestrator.training.data.tokens import Tokens as Tokens
 

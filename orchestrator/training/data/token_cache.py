@@ -24,13 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import StorageError
+from orchestrator.training.data.plans.stages import PhaseRows
 from orchestrator.training.data.token_rows import Ids, Mask, TokenRow
 
 FORMAT_VERSION = 1
 Meta = dict[str, Any]
 Builder = Callable[[], tuple[Sequence[TokenRow], Meta]]
-PhaseRows = range | NDArray[np.int64]
-"""Row numbers of one phase."""
 
 
 class TokenisedData:

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from orchestrator.training.data.plans.stages import PlannedRows
+
 IGNORED = -100
 """Label of a token that is not learned (the convention of torch and transformers)."""
 
@@ -26,12 +28,10 @@ PASS_OVERHEAD_TOKENS = 48
 Measured on one CPU core with a model of 1 M parameters: speed is flat from 24 to 192."""
 
 
-class TokenisedRows(Protocol):
-    """What a trial needs of its data: token counts, and rows by number."""
+class TokenisedRows(PlannedRows, Protocol):
+    """What a trial needs of its data: token counts, rows by number, and what its data strategy reads."""
 
     lengths: NDArray[np.int32]
-
-    def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]: ...
 

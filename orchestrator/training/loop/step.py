@@ -21,8 +21,8 @@ from orchestrator.errors import DataError, DeviceMemoryError
 from orchestrator.training.loop.batches import MicroBatch, answer_tokens
 from orchestrator.training.loop.gradient_noise import GradientSum, NoiseEstimate, estimate_noise
 from orchestrator.training.loop.loss import AnswerLoss
-from orchestrator.training.loop.optimizers import set_learning_rate, trainable
 from orchestrator.training.methods.contract.method import Method
+from orchestrator.training.optimizers.build import set_learning_rate, trainable
 
 
 @dataclass(frozen=True, slots=True)

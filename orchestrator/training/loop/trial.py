@@ -24,17 +24,17 @@ from orchestrator.records import Decision, TrainingSignal, TrialConfig
 from orchestrator.settings.trial_setup import TrainingSettings
 from orchestrator.spec.trial.batch_plan import BatchPlan
 from orchestrator.spec.trial.schedules import multiplier
-from orchestrator.training.data.order import make_order
+from orchestrator.training.data.plans.order import make_order
 from orchestrator.training.loop.batches import MicroBatch, TokenisedRows, make_micro_batches
 from orchestrator.training.loop.checkpoints import Checkpoint, load_checkpoint, load_optimizer, save_checkpoint
 from orchestrator.training.loop.gradient_noise import NoiseAverage
 from orchestrator.training.loop.loss import make_answer_loss
 from orchestrator.training.loop.memory_estimate import uses_bfloat16
-from orchestrator.training.loop.optimizers import make_optimizer
 from orchestrator.training.loop.random_state import TrialRandom
 from orchestrator.training.loop.step import StepResult, StepRunner, is_out_of_memory
 from orchestrator.training.loop.token_budgets import PROCESS_BUDGETS, TokenBudgets, budget_key, default_budget
 from orchestrator.training.methods.contract.method import Method
+from orchestrator.training.optimizers.build import make_optimizer
 
 Watch = Callable[[TrainingSignal], Decision | None]
 """Looks at each training signal as it comes; a decision halts the trial."""

@@ -20,7 +20,7 @@ from orchestrator.errors import InputError, nearest
 from orchestrator.plugins.loading import load_all
 from orchestrator.records import TrialConfig
 from orchestrator.settings.trial_setup import EvaluationSet, TrialSetup
-from orchestrator.training.data.order import make_order
+from orchestrator.training.data.plans.order import make_order
 from orchestrator.training.data.prepare import Tokens
 from orchestrator.training.data.token_cache import key_of
 from orchestrator.training.evaluations.contract.identity import settings_key

@@ -7,9 +7,11 @@ import pytest
 from orchestrator.coordinating.searchers.searcher import Searcher, make_source
 from orchestrator.records import Outcome, TrialConfig
 from orchestrator.spec.search_space.domains import Choice
-from orchestrator.spec.search_space.search_space import SearchSpace, read_schedule, read_warmup
+from orchestrator.spec.search_space.search_space import SearchSpace
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.trial.dimensions import read_warmup
 from orchestrator.spec.trial.identity import trial_fingerprint
+from orchestrator.spec.trial.schedules import read_schedule
 from tests.worlds.tuning_worlds import formula_loss, small_spec
 
 WIDE: dict[str, Any] = {

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from orchestrator.errors import DataError
 from orchestrator.settings.trial_setup import DataSettings, Phase
 from orchestrator.training.data.chat_template import load_template
-from orchestrator.training.data.order import PhasedOrder, make_order, replayed
 from orchestrator.training.data.phases import by_answer_length, phase_of_rows, tag_of
+from orchestrator.training.data.plans.order import SampleOrder, make_order
+from orchestrator.training.data.plans.phased import phase_stages, replayed
 from orchestrator.training.data.prepare import PreparedData, Tokens, prepare_data
 
 Write = Callable[[str, str], str]
@@ -139,22 +140,22 @@ def test_answer_length_divides_what_is_not_held_out(tokens: Tokens, write: Write
 def test_replay_adds_rows_of_earlier_phases_alone(sizes: list[int], share: float, seed: int, samples: int) -> None:
     edges = np.cumsum([0, *sizes])
     phases = [np.arange(start, stop) for start, stop in itertools.pairwise(edges)]
-    order = PhasedOrder(phases, samples, seed, [0.0, *[share] * (len(sizes) - 1)])
+    order = SampleOrder(phase_stages(phases, samples, seed, [0.0, *[share] * (len(sizes) - 1)]))
     assert len(order.slice(0, samples)) == samples
-    for index, (own, pool) in enumerate(zip(phases, order.phases, strict=True)):
+    for index, (own, pool) in enumerate(zip(phases, (stage.rows for stage in order.stages), strict=True)):
         again = pool[len(own) :]
         wanted = 0 if index == 0 or share == 0 else max(1, round(share * edges[index]))
         assert pool[: len(own)].tolist() == own.tolist()
         assert len(set(again.tolist())) == len(again) == wanted
         assert all(row < edges[index] for row in again)
-    same = PhasedOrder(phases, samples, seed, [0.0, *[share] * (len(sizes) - 1)])
+    same = SampleOrder(phase_stages(phases, samples, seed, [0.0, *[share] * (len(sizes) - 1)]))
     assert np.array_equal(order.slice(0, samples), same.slice(0, samples))
 
 
 def test_replay_of_nothing_changes_no_order() -> None:
     phases = [np.arange(0, 30), np.arange(30, 40)]
-    plain = PhasedOrder(phases, 80, 3).slice(0, 80)
-    assert np.array_equal(PhasedOrder(phases, 80, 3, [0.0, 0.0]).slice(0, 80), plain)
+    plain = SampleOrder(phase_stages(phases, 80, 3)).slice(0, 80)
+    assert np.array_equal(SampleOrder(phase_stages(phases, 80, 3, [0.0, 0.0])).slice(0, 80), plain)
 
 
 def test_replayed_rows_are_those_of_the_seed() -> None:

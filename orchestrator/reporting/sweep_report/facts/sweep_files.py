@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from orchestrator.records import TrialConfig
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.trial.dimensions import space_of_config
 
 
 def sweep_yaml(spec: SweepSpec) -> str:
@@ -32,7 +32,8 @@ def recipe(spec: SweepSpec, config: TrialConfig) -> SweepSpec:
     return changed(
         spec,
         name=f"{spec.name}-recipe",
-        search_space=fixed_space(config) | ({"any_learning_rate": True} if spec.search_space.any_learning_rate else {}),
+        search_space=space_of_config(config)
+        | ({"any_learning_rate": True} if spec.search_space.any_learning_rate else {}),
         searcher={"kind": "grid"},
         budget={"trials": 1, "samples": config.samples},
         stopping={},
@@ -48,40 +49,3 @@ def changed(spec: SweepSpec, **fields: Any) -> SweepSpec:
     """
     content = {key: value for key, value in spec.content().items() if key not in fields}
     return SweepSpec.model_validate({**content, **fields})
-
-
-def fixed_space(config: TrialConfig) -> dict[str, Any]:
-    """Return the search space that holds one configuration, as written in a sweep file."""
-    body = {
-        "learning_rate": config.learning_rate,
-        **{key: _fixed(value) for key, value in config.method_options.items()},
-    }
-    schedule: Any = config.schedule
-    if config.schedule_options:
-        schedule = {"name": config.schedule, **config.schedule_options}
-    return {
-        "method": {config.method: body},
-        "effective_batch_size": config.effective_batch_size,
-        "schedule": _fixed(schedule),
-        "warmup": _fixed(warmup_value(config)),
-        "optimizer": config.optimizer,
-        "beta1": config.beta1,
-        "beta2": config.beta2,
-        "epsilon": config.epsilon,
-        "weight_decay": config.weight_decay,
-        "clip_norm": config.clip_norm,
-        "data_strategy": config.data_strategy,
-        "seed": config.seed,
-    }
-
-
-def warmup_value(config: TrialConfig) -> Any:
-    """Return a configuration's warm-up as written in a sweep file."""
-    if not config.warmup_amount:
-        return 0
-    amount = config.warmup_amount if config.warmup_unit == "ratio" else int(config.warmup_amount)
-    return {config.warmup_unit: amount}
-
-
-def _fixed(value: Any) -> Any:
-    return {"fixed": value} if isinstance(value, (list, Mapping)) else value

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from orchestrator.reporting.sweep_report.facts.facts import SweepFacts
 from orchestrator.results.records import TrialHistory
 from orchestrator.spec.search_space.domains import Choice, Domain, Integer, Uniform
+from orchestrator.spec.trial.dimensions import number_of
 
 EDGE_SHARE = 0.1
 """A value in the outer tenth of a continuous range (on its own scale) counts as on the edge."""
@@ -96,11 +97,8 @@ def edge_side(domain: Domain, value: float) -> Side | None:
 
 
 def taken(trial: TrialHistory, dimension: str) -> Any:
-    """Return the value of a dimension that a trial was trained with; None for those of several parts."""
-    config = trial.result.config
-    if dimension.startswith("option."):
-        return config.method_options.get(dimension.removeprefix("option."))
-    return None if dimension in ("schedule", "warmup") else getattr(config, dimension)
+    """Return the value of a dimension that a trial was trained with; None where it is no number."""
+    return number_of(trial.result.config, dimension)
 
 
 def _margin(facts: SweepFacts, best: TrialHistory, other: TrialHistory | None) -> tuple[float | None, float | None]:

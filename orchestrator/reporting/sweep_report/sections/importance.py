@@ -15,6 +15,7 @@ from orchestrator.reporting.sweep_report.layout.blocks import Block, Chart, Colu
 from orchestrator.reporting.sweep_report.layout.charts import colour, tooltip
 from orchestrator.reporting.sweep_report.sections.edges import shown_name
 from orchestrator.results.records import TrialHistory
+from orchestrator.spec.trial.dimensions import DIMENSIONS, OPTION
 
 TOP = 0.25
 LEAST_TOP = 5
@@ -24,18 +25,6 @@ MOST_CATEGORIES = 6
 """Up to so many different numbers are taken as they are; more are smoothed over."""
 SHUFFLES = 40
 CHANCE = 0.95
-_FIELDS = (
-    "effective_batch_size",
-    "learning_rate",
-    "optimizer",
-    "beta1",
-    "beta2",
-    "epsilon",
-    "weight_decay",
-    "clip_norm",
-    "data_strategy",
-    "seed",
-)
 
 
 @dataclass(frozen=True)
@@ -111,12 +100,12 @@ def importances(ranked: Sequence[TrialConfig]) -> list[Importance]:
 
 def dimension_values(config: TrialConfig) -> dict[str, Any]:
     """Return a configuration as named values; schedules, warm-ups and options that are no numbers as texts."""
-    values: dict[str, Any] = {"method": config.method, **{name: getattr(config, name) for name in _FIELDS}}
-    values["schedule"] = f"{config.schedule} {dict(sorted(config.schedule_options.items())) or ''}".strip()
-    values["warmup"] = f"{config.warmup_amount:g} {config.warmup_unit}"
-    for name, value in config.method_options.items():
-        values[f"option.{name}"] = value
-    return values
+    shared = {name: dimension.label(config) for name, dimension in DIMENSIONS.items()}
+    return {
+        "method": config.method,
+        **shared,
+        **{f"{OPTION}{key}": each for key, each in config.method_options.items()},
+    }
 
 
 Distributions = list[dict[str, Any]]

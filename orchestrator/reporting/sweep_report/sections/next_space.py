@@ -8,13 +8,14 @@ from typing import Any
 
 from orchestrator.errors import InputError
 from orchestrator.reporting.sweep_report.facts.facts import SweepFacts, listed
-from orchestrator.reporting.sweep_report.facts.sweep_files import changed, fixed_space, sweep_yaml
+from orchestrator.reporting.sweep_report.facts.sweep_files import changed, sweep_yaml
 from orchestrator.reporting.sweep_report.layout.blocks import Block, Bullets, Code, Inline, Mono, Section, Strong, note
 from orchestrator.reporting.sweep_report.sections.edges import Edge, Side, edge_side, taken
 from orchestrator.reporting.text.numbers import number
 from orchestrator.results.records import TrialHistory
 from orchestrator.spec.search_space.domains import Choice, Domain, Fixed, Integer, Uniform
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.trial.dimensions import space_of_config
 from orchestrator.spec.trial.identity import short_number
 
 MOST_METHODS = 4
@@ -78,7 +79,7 @@ def propose(facts: SweepFacts, edges: Sequence[Edge]) -> SweepSpec | None:
     size = _moved(
         facts.space.effective_batch_size, best.result.config.effective_batch_size, own, lambda v: 1 <= v <= top
     )
-    shared = {key: value for key, value in fixed_space(best.result.config).items() if key not in ("method", "seed")}
+    shared = {key: value for key, value in space_of_config(best.result.config).items() if key not in ("method", "seed")}
     shared["seed"] = facts.space.seed.to_yaml()
     space = {
         "method": bodies,
@@ -126,7 +127,7 @@ def _allowed(facts: SweepFacts, best: TrialHistory, dimension: str) -> Callable[
     """Return a test of a value of one dimension: whether a sweep file with it, all else as in a trial, is valid."""
 
     def accept(value: Any) -> bool:
-        space = fixed_space(best.result.config)
+        space = space_of_config(best.result.config)
         space["method"][best.result.config.method][dimension.removeprefix("option.")] = value
         try:
             changed(facts.spec, search_space={**space, "any_learning_rate": facts.space.any_learning_rate})

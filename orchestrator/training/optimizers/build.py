@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import cast
 
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Optimizer
 
 from orchestrator.errors import OrchestratorError, SpecError
 from orchestrator.records import TrialConfig
+from orchestrator.spec.trial.optimizers import find_optimizer, optimizer_options
+from orchestrator.spec.trial.registry import named_object
 from orchestrator.training.methods.contract.method import Method, ParameterGroup
+from orchestrator.training.optimizers.contract import BuildOptimizer
 
-OPTIMIZERS = ("adamw",)
+METHODS_OWN = "adamw"
+"""The optimizer that methods with one of their own change."""
 
 
 def make_optimizer(method: Method, model: nn.Module, config: TrialConfig) -> Optimizer:
-    """Build the optimizer of a trial: the method's own, else AdamW (decoupled decay; fused kernel).
+    """Build the optimizer of a trial: the method's own, else the one that the configuration names.
 
     Norms and biases get no weight decay and everything else (embeddings too) does, as in
     ``transformers.Trainer``; a method may choose otherwise in its ``param_groups``.
 
     Raises:
-        SpecError: If ``config.optimizer`` is unknown.
+        SpecError: If ``config.optimizer`` is unknown, or the method brings its own.
         OrchestratorError: If the method's groups do not hold every trainable parameter exactly once.
     """
-    if config.optimizer not in OPTIMIZERS:
-        raise SpecError("trial", "optimizer", config.optimizer, f"must be one of {', '.join(OPTIMIZERS)}")
+    build = _builder(config.optimizer)
     groups = method.param_groups(model, config.learning_rate, config.weight_decay)
     _check_groups(method, model, groups)
     own = method.optimizer(groups, config)
-    if own is not None:
-        return own
-    fused = all(parameter.is_floating_point() for group in groups for parameter in group["params"])
-    return AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=config.epsilon, fused=fused)
+    if own is None:
+        return build(model, groups, config, optimizer_options(config))
+    if config.optimizer != METHODS_OWN:
+        rule = f"method {method.name!r} brings an optimizer of its own, a changed {METHODS_OWN}"
+        raise SpecError("trial", "optimizer", config.optimizer, rule, f"train it with {METHODS_OWN}")
+    return own
+
+
+def _builder(name: str) -> BuildOptimizer:
+    build = find_optimizer(name).build
+    return cast(BuildOptimizer, named_object(build) if isinstance(build, str) else build)
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:

@@ -1,0 +1,1 @@
+"""Optimizers: one file and one entry in `orchestrator.spec.trial.optimizers` each."""
