@@ -51,8 +51,13 @@ class NamedIn:
         return found
 
     def _checked(self, values: object, handler: core_schema.ValidatorFunctionWrapHandler) -> object:
-        given = values.get(self.field) if isinstance(values, Mapping) else getattr(values, self.field, None)
-        if given is None or (isinstance(given, str) and given in self.table):
+        if isinstance(values, Mapping):
+            if self.field not in values:
+                return handler(values)
+            given: object = values[self.field]
+        else:
+            given = getattr(values, self.field, None)
+        if isinstance(given, str) and given in self.table:
             return handler(values)
         wrong = InitErrorDetails(type="literal_error", loc=(self.field,), input=given, ctx=_expected(self.table))
         try:
