@@ -1,4 +1,4 @@
-"""Public names of a package, listed once, in its stub, and imported at their first use (PEP 562).
+"""Names that are imported at their first use: the public ones of a package (PEP 562), and those that tables refer to.
 
 A package writes ``__getattr__, __dir__, __all__ = attach(__name__)``. What it offers stands in the ``__init__.pyi``
 beside it, as ``from MODULE import NAME`` alone: type checkers and editors read the same lines.
@@ -25,6 +25,13 @@ def attach(package: str) -> tuple[Callable[[str], object], Callable[[], list[str
         return value
 
     return get, lambda: sorted({*namespace, *homes}), sorted(homes)
+
+
+def load(reference: str) -> object:
+    """Return what ``module:NAME`` refers to. Tables refer to code in this way, so that reading them imports none of it."""
+    module, _, name = reference.partition(":")
+    found: object = getattr(import_module(module), name)
+    return found
 
 
 def _homes(stub: Path) -> dict[str, str]:

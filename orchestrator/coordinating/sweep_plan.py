@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orchestrator.errors import SpecError
 from orchestrator.spec.search_space.domains import Integer, Uniform
 from orchestrator.spec.search_space.enumeration import count_configs, grid_configs
+from orchestrator.spec.searchers import searcher_kind
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.batch_plan import milestone_levels
 
@@ -75,7 +76,7 @@ def plan_sweep(spec: SweepSpec, rows: int | None, where: str = "sweep file") -> 
 
 
 def _count_trials(spec: SweepSpec, samples: int, where: str) -> int:
-    if spec.searcher.kind != "grid":
+    if not searcher_kind(spec.searcher.kind).enumerates:
         wanted, held = spec.budget.trials or DEFAULT_TRIALS, count_configs(spec.search_space)
         return wanted if held is None else min(wanted, held)
     whole = len(grid_configs(spec.search_space, samples, where))

@@ -7,8 +7,6 @@ from typing import Any, ClassVar, Literal
 
 from orchestrator.settings.data import CLOSED, DataFormat, about
 
-EvaluationKind = Literal["loss", "exact_match", "text_loss", "multiple_choice", "instructions", "lm_eval", "judge"]
-
 
 @dataclass(frozen=True)
 class JudgeSettings:
@@ -57,7 +55,7 @@ class EvaluationSet:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
     name: str = field(metadata=about("Name; the first part of its metrics.", pattern=r"^[A-Za-z0-9_.-]+$"))
-    kind: EvaluationKind = field(default="loss", metadata=about("How it is scored."))
+    kind: str = field(default="loss", metadata=about("How it is scored."))
     data: str = field(
         default="held_out", metadata=about("`held_out`, or a source as in `data.train` (text files for text_loss).")
     )

@@ -17,7 +17,6 @@ from orchestrator.settings.data import DataSettings as DataSettings
 from orchestrator.settings.data import ExpectedData as ExpectedData
 from orchestrator.settings.data import MixturePart as MixturePart
 from orchestrator.settings.data import Phase as Phase
-from orchestrator.settings.evaluation import EvaluationKind as EvaluationKind
 from orchestrator.settings.evaluation import EvaluationSet as EvaluationSet
 from orchestrator.settings.evaluation import JudgeSettings as JudgeSettings
 

@@ -19,16 +19,20 @@ from orchestrator.settings.trial_setup import (
     TrainingSettings,
     TrialSetup,
 )
-from orchestrator.spec.evaluation_kinds import KINDS, check_set, defining_set, may_give, metrics_of, no_such_metric
+from orchestrator.spec.evaluations.identity import defining_set
+from orchestrator.spec.evaluations.kinds import KINDS, kind_of
+from orchestrator.spec.evaluations.sets import check_set, may_give, metrics_of, no_such_metric
 from orchestrator.spec.own_training import REPLACED, check_own_training, with_own_space
 from orchestrator.spec.plugin_words import read_label
 from orchestrator.spec.reading.closed import Closed
+from orchestrator.spec.reading.names import NamedIn, OneOf
 from orchestrator.spec.search_space.own_search_space import AnySearchSpace
+from orchestrator.spec.searchers import SEARCHERS, learning_searchers, searcher_kind
 from orchestrator.spec.stopping import StoppingSpec, WinnerSpec
 from orchestrator.spec.trial.data_strategies import find_data_strategy
 from orchestrator.spec.trial.identity import digest
 
-SearcherKind = Literal["grid", "random", "sobol", "tpe", "gp", "nsga2"]
+SearcherName = Annotated[str, OneOf(SEARCHERS)]
 
 
 def _as_path(value: Any) -> Any:
@@ -86,7 +90,7 @@ class ObjectiveSpec(Closed):
 class SearcherSpec(Closed):
     """How configurations are proposed."""
 
-    kind: SearcherKind = Field(
+    kind: SearcherName = Field(
         default="sobol",
         description="grid (every combination), random, sobol (quasi-random), tpe, gp (one objective), nsga2 (several).",
     )
@@ -102,11 +106,14 @@ class SearcherSpec(Closed):
     )
 
     @model_validator(mode="after")
-    def _objectives_need_nsga2(self) -> SearcherSpec:
-        if self.kind == "nsga2" and len(self.objectives) < 2:
-            raise ValueError("searcher nsga2 needs at least two objectives; name them, or use tpe or gp for one")
-        if self.kind != "nsga2" and self.objectives:
-            raise ValueError(f"searcher {self.kind} optimises the sweep's objective alone; use nsga2 for several")
+    def _as_many_objectives_as_it_takes(self) -> SearcherSpec:
+        several = searcher_kind(self.kind).several_objectives
+        if several and len(self.objectives) < 2:
+            others = learning_searchers(several_objectives=False)
+            raise ValueError(f"searcher {self.kind} needs at least two objectives; name them, or use {others} for one")
+        if not several and self.objectives:
+            others = learning_searchers(several_objectives=True)
+            raise ValueError(f"searcher {self.kind} optimises the sweep's objective alone; use {others} for several")
         return self
 
 
@@ -180,7 +187,7 @@ class SweepSpec(Closed):
     data: DataSettings = Field(
         default_factory=DataSettings, description="Training data; required without an entrypoint."
     )
-    evaluation: list[EvaluationSet] = Field(
+    evaluation: list[Annotated[EvaluationSet, NamedIn(KINDS, "kind")]] = Field(
         default_factory=lambda: [EvaluationSet(name="eval")], description="Named evaluation sets."
     )
     objective: Annotated[ObjectiveSpec, BeforeValidator(_as_metric, json_schema_input_type=str | ObjectiveSpec)] = (
@@ -190,7 +197,7 @@ class SweepSpec(Closed):
         )
     )
     search_space: AnySearchSpace = Field(description="What is searched.")
-    searcher: Annotated[SearcherSpec, BeforeValidator(_as_kind, json_schema_input_type=SearcherKind | SearcherSpec)] = (
+    searcher: Annotated[SearcherSpec, BeforeValidator(_as_kind, json_schema_input_type=SearcherName | SearcherSpec)] = (
         Field(default_factory=SearcherSpec, description="How configurations are proposed (a kind is enough).")
     )
     budget: Budget = Field(default_factory=Budget, description="How much may be spent.")
@@ -273,7 +280,7 @@ class SweepSpec(Closed):
         if problem := find_problem(self.data):
             raise SpecError("", f"data.{problem.field}", problem.value, problem.rule, problem.mend)
         if self.data.held_out == 0 and any(
-            entry.data == "held_out" and KINDS[entry.kind].takes_data for entry in self.evaluation
+            entry.data == "held_out" and kind_of(entry).takes_data for entry in self.evaluation
         ):
             raise SpecError(
                 "",

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.coordinating.searchers.searcher import make_source
+from orchestrator.coordinating.searchers.make import make_searcher
 from orchestrator.records import TrialConfig
 from orchestrator.reporting.recommendation.beliefs import Belief, update
 from orchestrator.reporting.recommendation.compose import recommend
@@ -101,7 +101,7 @@ def draw_winners(sweep: RecordedSweep, spec: SweepSpec, draws: int) -> np.ndarra
     """Return the best final loss of each draw: the searcher's own proposals under so many seeds."""
     winners = []
     for seed in range(draws):
-        source = make_source(
+        source = make_searcher(
             spec.model_copy(update={"searcher": spec.searcher.model_copy(update={"seed": seed})}),
             int(spec.budget.samples or 0),
             int(spec.budget.trials or 0),

@@ -9,10 +9,16 @@ import pytest
 
 from orchestrator.errors import SpecError
 from orchestrator.settings.trial_setup import EvaluationSet
-from orchestrator.spec.evaluation_kinds import KINDS, LATER_FIELDS, metrics_of
+from orchestrator.spec.evaluations.entry import EvaluationKind
+from orchestrator.spec.evaluations.identity import LATER_FIELDS
+from orchestrator.spec.evaluations.kinds import KINDS
+from orchestrator.spec.evaluations.sets import metrics_of
 from orchestrator.spec.loading import parse_sweep
+from orchestrator.spec.schema import sweep_schema
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.training.evaluations import SCORERS
+from orchestrator.training.data.prepare import PreparedSet
+from orchestrator.training.evaluations import scorer_of
+from orchestrator.training.evaluations.contract.evaluation import Scorer, SetScores, Subject
 
 EVAL = {"name": "eval"}
 BENCH = {"name": "bench", "kind": "lm_eval", "tasks": ["arc_easy"], "when": "end"}
@@ -31,7 +37,7 @@ def sweep(*sets: dict[str, Any], **changes: Any) -> SweepSpec:
 
 
 def test_every_kind_has_its_scorer_and_reads_known_fields() -> None:
-    assert set(SCORERS) == set(KINDS)
+    assert all(isinstance(scorer_of(EvaluationSet("e", name)), Scorer) for name in KINDS)
     known = {field.name for field in fields(EvaluationSet)}
     assert all(set(kind.reads) <= known for kind in KINDS.values())
     assert {name for kind in KINDS.values() for name in kind.reads} == known - {"name", "kind", "when", "detached"}
@@ -120,3 +126,34 @@ def test_identity_ignores_later_fields_at_their_defaults_and_how_patiently_a_jud
     assert one.digest == other.digest != third.digest
     again = parse_sweep({**one.content(), "storage": "runs"})
     assert again.digest == one.digest
+
+
+def test_a_kind_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SpecError, match="must be one of loss, "):
+        sweep({"name": "t", "kind": "toy", "data": "x.txt"})
+    toy = EvaluationKind(
+        "toy", f"{__name__}:ToyScorer", {"wins": "max", "ties": "max"}, ("data", "limit"), own_data=True
+    )
+    monkeypatch.setitem(KINDS, "toy", toy)
+    spec = sweep({"name": "t", "kind": "toy", "data": "x.txt"}, objective={"metric": "t/wins", "mode": "max"})
+    assert spec.metrics == ["eval/loss", "t/wins", "t/ties"]
+    assert isinstance(scorer_of(spec.evaluation[1]), ToyScorer)
+    assert "toy" in sweep_schema()["$defs"]["EvaluationSet"]["properties"]["kind"]["enum"]
+    with pytest.raises(SpecError, match="kind toy cannot read the held-out rows"):
+        sweep({"name": "t", "kind": "toy"})
+    with pytest.raises(SpecError, match="has no meaning for kind toy, only for lm_eval"):
+        sweep({"name": "t", "kind": "toy", "data": "x.txt", "tasks": ["a"]})
+
+
+class ToyScorer(Scorer):
+    def score(self, entry: PreparedSet, subject: Subject) -> SetScores:
+        return SetScores({"wins": (1.0, 0.0), "ties": (0.0, 0.0)})
+
+
+def test_an_unknown_kind_is_told_beside_what_else_is_wrong() -> None:
+    with pytest.raises(SpecError, match=r"evaluation.1.kind = 'los': .*Did you mean 'loss'; .* at: evaluation.1.limit"):
+        sweep({"name": "t", "kind": "los", "limit": 0})
+    with pytest.raises(SpecError, match=r"evaluation.1.limitt = 3: this key is not known.*at: evaluation.1.kind"):
+        sweep({"name": "t", "kind": 3, "limitt": 3})
+    with pytest.raises(SpecError, match=r"evaluation.1 = 'los': must be one of"):
+        sweep(EvaluationSet("t", "los"))  # type: ignore[arg-type]

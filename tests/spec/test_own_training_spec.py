@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.coordinating.searchers.searcher import make_source
+from orchestrator.coordinating.searchers.make import make_searcher
 from orchestrator.errors import SpecError
 from orchestrator.records import TrialConfig
 from orchestrator.spec.loading import load_sweep, parse_sweep
@@ -50,7 +50,7 @@ def test_free_hyperparameters_are_dimensions_of_every_method() -> None:
 @pytest.mark.parametrize("searcher", ["random", "sobol", "tpe", "gp"])
 def test_every_searcher_draws_them(searcher: str) -> None:
     spec = mine(searcher=searcher)
-    source = make_source(spec, 64, 6)
+    source = make_searcher(spec, 64, 6)
     configs = [source.propose() for _ in range(6)]
     assert len({trial_fingerprint(config) for config in configs if config}) == 6
     assert {config.method_options["pooling"] for config in configs if config} == {"mean", "cls"}

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.coordinating.queues import Assignment
-from orchestrator.coordinating.searchers.searcher import make_source
+from orchestrator.coordinating.searchers.make import make_searcher
 from orchestrator.coordinating.sweep_plan import SweepPlan, plan_sweep
 from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.decisions.engine.policy import StoppingPolicy
@@ -24,13 +24,12 @@ from orchestrator.decisions.rungs.rung import RungRule
 from orchestrator.history.after_search import make_audits_and_repeats
 from orchestrator.records import Action, Decision, Milestone, Outcome, TrainingSignal, TrialConfig, TrialState
 from orchestrator.spec.loading import parse_sweep
+from orchestrator.spec.searchers import searcher_kind
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.identity import trial_name
 from orchestrator.storage.journal import Journal
 from orchestrator.tracking.in_memory import MemoryTracker
 from orchestrator.tracking.tracker import Tracker, TrialInfo
-
-LEARNING = ("tpe", "gp", "nsga2")
 
 
 def small_spec(**changes: Any) -> SweepSpec:
@@ -156,7 +155,7 @@ class SimulatedSweep:
         self.journal = MortalJournal(storage.journal, lives, after)
         self.coordinator = Coordinator(
             engine=StoppingEngine(policy, self.plan.levels, objective),
-            source=make_source(spec, self.plan.samples, self.plan.trials),
+            source=make_searcher(spec, self.plan.samples, self.plan.trials),
             journal=self.journal,
             tracker=storage.tracker if tracker is None else tracker,
             planned_trials=self.plan.trials,
@@ -164,7 +163,7 @@ class SimulatedSweep:
             cohort_of=lambda config: "all",
             name_of=trial_name,
             trial_info=lambda trial_id, name, config: TrialInfo.of(trial_id, config),
-            known_upfront=spec.searcher.kind not in LEARNING,
+            known_upfront=not searcher_kind(spec.searcher.kind).learns,
             deadline=deadline,
             beside=make_audits_and_repeats(spec),
         )

@@ -22,6 +22,7 @@ from orchestrator.progress import Say, silent
 from orchestrator.results.records import SweepResult, SweepView
 from orchestrator.spec.loading import apply_override, load_sweep, parse_sweep, with_plugins
 from orchestrator.spec.search_space.enumeration import count_configs, grid_configs
+from orchestrator.spec.searchers import searcher_kind
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.spec.trial.identity import difference, trial_fingerprint
 from orchestrator.storage.driver_presence import check_not_driven
@@ -219,7 +220,7 @@ def _more(state: JournalState, spec: SweepSpec, request: ExtendRequest, base: in
         return after.budget.trials - base
     if (after.search_space, after.searcher) == (before.search_space, before.searcher):
         return 0
-    if after.searcher.kind != "grid":
+    if not searcher_kind(after.searcher.kind).enumerates:
         raise InputError(
             "--trials", rule="another search space needs the number of further trials", mend="add --trials N"
         )
@@ -228,7 +229,7 @@ def _more(state: JournalState, spec: SweepSpec, request: ExtendRequest, base: in
 
 def _unknown(spec: SweepSpec, state: JournalState) -> int | None:
     """Return how many configurations of a finite search space the sweep does not have; None for an endless one."""
-    if spec.searcher.kind != "grid" and count_configs(spec.search_space) is None:
+    if not searcher_kind(spec.searcher.kind).enumerates and count_configs(spec.search_space) is None:
         return None
     configs = grid_configs(spec.search_space, state.plan.samples)
     return sum(trial_fingerprint(config) not in state.trials for config in configs)

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.api.plan.preflight import ValidationResult, validate_sweep
-from orchestrator.coordinating.searchers.searcher import make_source
+from orchestrator.coordinating.searchers.make import make_searcher
 from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import CapacityError
 from orchestrator.history.after_search import make_draw
 from orchestrator.progress import Say, silent
 from orchestrator.records import TrialConfig, as_recorded
+from orchestrator.spec.searchers import searcher_kind
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.batch_plan import BatchPlan
 from orchestrator.spec.trial.identity import trial_fingerprint, trial_name
@@ -147,14 +148,14 @@ def plan_trials(spec: SweepSpec, *, where: str = "sweep file", say: Say = silent
     trials, slots, available = planned_trials(validation)
     if validation.setup is None or not validation.setup.missing:
         check_memory(spec, trials, available, slots, where)
-    known = spec.searcher.kind in ("grid", "random", "sobol")
+    known = not searcher_kind(spec.searcher.kind).learns
     return PlanResult(validation, tuple(trials), known, slots, available)
 
 
 def planned_trials(validation: ValidationResult) -> tuple[list[TrialPlan], int, float]:
     """Return the trials that the searcher proposes now, the slots of this machine, and its free memory in GiB."""
     spec, plan = validation.spec, validation.plan
-    source = make_source(spec, plan.samples, plan.trials)
+    source = make_searcher(spec, plan.samples, plan.trials)
     setup, threads = validation.setup, max(1, int(spec.resources.cpu))
     estimator = None if setup is None else TrialEstimator(spec.trial_setup, setup, threads=threads)
     trials: list[TrialPlan] = []

@@ -8,10 +8,11 @@ from orchestrator.api.plan.policy import make_divergence, make_engine
 from orchestrator.api.run.inputs import datasets_of
 from orchestrator.api.run.session_start import SessionStart
 from orchestrator.coordinating.coordinator import Coordinator
-from orchestrator.coordinating.searchers.searcher import make_source
+from orchestrator.coordinating.searchers.make import make_searcher
 from orchestrator.history.after_search import make_audits_and_repeats
 from orchestrator.records import TrialConfig
 from orchestrator.spec.methods.catalogue import METHODS, resolve_options
+from orchestrator.spec.searchers import searcher_kind
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.identity import digest, trial_name
 from orchestrator.storage.journal import Journal
@@ -21,8 +22,6 @@ from orchestrator.tuning.detached.process import ScoringProcess
 from orchestrator.tuning.detached.scoring import DetachedScoring, detached_sets, without_detached
 from orchestrator.tuning.worker.task import WorkerTask
 
-LEARNING_SEARCHERS = ("tpe", "gp", "nsga2")
-
 
 def make_coordinator(start: SessionStart, journal: Journal, tracker: Tracker, slots: int) -> Coordinator:
     """Return the coordinator of a session; it has not read its journal yet."""
@@ -31,7 +30,7 @@ def make_coordinator(start: SessionStart, journal: Journal, tracker: Tracker, sl
     minutes = spec.budget.wall_minutes
     return Coordinator(
         engine=make_engine(spec, plan, start.record),
-        source=make_source(spec, plan.samples, plan.trials),
+        source=make_searcher(spec, plan.samples, plan.trials),
         journal=journal,
         tracker=tracker,
         planned_trials=plan.trials,
@@ -41,7 +40,7 @@ def make_coordinator(start: SessionStart, journal: Journal, tracker: Tracker, sl
         trial_info=lambda trial_id, name, config: replace(
             TrialInfo.of(trial_id, with_defaults(spec, config), datasets=datasets), name=name
         ),
-        known_upfront=spec.searcher.kind not in LEARNING_SEARCHERS,
+        known_upfront=not searcher_kind(spec.searcher.kind).learns,
         deadline=None if minutes is None else start.started + 60 * minutes,
         beside=make_audits_and_repeats(spec),
     )

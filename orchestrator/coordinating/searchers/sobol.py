@@ -1,8 +1,17 @@
-"""Quasi-random points of the unit cube."""
+"""``sobol``: quasi-random points, which fill the space evenly."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+from orchestrator.coordinating.searchers.listed import listed_points
+from orchestrator.coordinating.searchers.searcher import Searcher, SearchTask
+from orchestrator.spec.search_space.enumeration import cube_dimensions
+
+
+def sobol_searcher(task: SearchTask) -> Searcher:
+    """Return a searcher that takes the points of a Sobol sequence in turn."""
+    return listed_points(task, sobol_points(cube_dimensions(task.space), task.spec.seed))
 
 
 def sobol_points(dimensions: int, seed: int, skip: int = 0) -> Iterator[list[float]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tokenizers
 from numpy.typing import NDArray
 
 from orchestrator.errors import DataError
@@ -16,9 +15,9 @@ from orchestrator.settings.trial_setup import DataSettings, EvaluationSet
 from orchestrator.training.data.phases import by_answer_length
 from orchestrator.training.data.plans.stages import PhaseRows
 from orchestrator.training.data.source_rows import SourceRows, mixed_rows, rows_of_sources
-from orchestrator.training.data.sources import load_texts, open_source, spread
-from orchestrator.training.data.token_cache import Meta, Stored, TokenisedData, key_of, open_or_build
-from orchestrator.training.data.token_rows import Progress, TokenRow, text_pieces
+from orchestrator.training.data.sources import open_source, spread
+from orchestrator.training.data.token_cache import Meta, Stored, TokenisedData, key_of
+from orchestrator.training.data.token_rows import Progress
 from orchestrator.training.data.tokens import Tokens as Tokens
 
 
@@ -106,14 +105,11 @@ def _divided(train: TokenisedData, data: DataSettings) -> TokenisedData:
 def prepare_set(
     settings: EvaluationSet, data: DataSettings, prepared: PreparedData, tokens: Tokens, cache_dir: Path
 ) -> PreparedSet:
-    """Return an evaluation set with its rows tokenised.
+    """Return an evaluation set of conversations with its rows tokenised.
 
     Raises:
         DataError: If its source is wrong, or it asks for held-out rows and there are none.
     """
-    if settings.kind == "text_loss":
-        stored = _texts(settings, data, tokens, cache_dir)
-        return PreparedSet(settings, stored.data, stored.meta)
     if settings.data == "held_out":
         if prepared.held_out is None:
             rule = "reads the held-out rows, but data.held_out is 0"
@@ -164,23 +160,3 @@ def _rows(
     """Return the rows of a source that is no training data."""
     part = SourceRows(open_source(reference, data.split), shape, columns, limit)
     return rows_of_sources([part], [], data, tokens, cache_dir)
-
-
-def _texts(settings: EvaluationSet, data: DataSettings, tokens: Tokens, cache_dir: Path) -> Stored:
-    if settings.data == "held_out":
-        rule = "text_loss reads plain text, not the held-out rows"
-        raise DataError(f"evaluation.{settings.name}", "data", rule=rule, mend="give a text file, or use kind: loss")
-    source = open_source(settings.data, data.split)
-    digest, max_length = source.digest(), tokens.max_length(data)
-    key = key_of("text", digest, source.split, settings.limit, max_length, tokens.digest, tokenizers.__version__)
-
-    def build() -> tuple[list[TokenRow], Meta]:
-        documents = load_texts(source)
-        pieces = text_pieces(documents, tokens.tokenizer, max_length, settings.limit)
-        rows = [TokenRow(ids, np.arange(len(ids)) > 0) for ids in pieces]
-        if not rows:
-            raise DataError(source.reference, rule="holds no text of at least two tokens")
-        part = {"rows_found": len(documents), "rows_kept": len(rows), "format": "text", "source": source.reference}
-        return rows, {"parts": [part | {"source_digest": digest}]}
-
-    return open_or_build(cache_dir, key, build)

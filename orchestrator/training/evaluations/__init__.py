@@ -1,26 +1,25 @@
-"""Scorers of evaluation sets: adding a kind is one file here, one entry below, and one in `spec.evaluation_kinds`."""
+"""Scorers of evaluation sets, one folder a kind. A kind is its scorer here and its entry in `orchestrator.spec.evaluations`."""
 
 from __future__ import annotations
 
+import functools
+from typing import cast
+
+from orchestrator.lazy_names import load
 from orchestrator.settings.trial_setup import EvaluationSet
+from orchestrator.spec.evaluations.kinds import kind_of
 from orchestrator.training.data.prepare import PreparedSet
 from orchestrator.training.evaluations.contract.evaluation import Scorer, SetSources
-from orchestrator.training.evaluations.exact_match.exact_match import ExactMatchScorer
-from orchestrator.training.evaluations.held_out_loss.loss import LossScorer
-from orchestrator.training.evaluations.instruction_following.instructions import InstructionScorer
-from orchestrator.training.evaluations.judge.judge import JudgeScorer
-from orchestrator.training.evaluations.lm_eval.lm_eval import LmEvalScorer
-from orchestrator.training.evaluations.multiple_choice.multiple_choice import MultipleChoiceScorer
 
-SCORERS: dict[str, Scorer] = {
-    "loss": LossScorer(),
-    "text_loss": LossScorer(),
-    "exact_match": ExactMatchScorer(),
-    "multiple_choice": MultipleChoiceScorer(),
-    "instructions": InstructionScorer(),
-    "lm_eval": LmEvalScorer(),
-    "judge": JudgeScorer(),
-}
+
+def scorer_of(settings: EvaluationSet) -> Scorer:
+    """Return the scorer of a set's kind; only the kinds that a sweep has are imported."""
+    return _made(kind_of(settings).scorer)
+
+
+@functools.cache
+def _made(reference: str) -> Scorer:
+    return cast(type[Scorer], load(reference))()
 
 
 def prepare(settings: EvaluationSet, sources: SetSources) -> PreparedSet:
@@ -29,7 +28,7 @@ def prepare(settings: EvaluationSet, sources: SetSources) -> PreparedSet:
     Raises:
         InputError: If its source, its tasks or its judge are wrong.
     """
-    return SCORERS[settings.kind].prepare(settings, sources)
+    return scorer_of(settings).prepare(settings, sources)
 
 
 def check(entry: PreparedSet) -> str:
@@ -38,4 +37,4 @@ def check(entry: PreparedSet) -> str:
     Raises:
         InputError: If the set could not be scored.
     """
-    return SCORERS[entry.settings.kind].check(entry)
+    return scorer_of(entry.settings).check(entry)

@@ -19,7 +19,8 @@ from torch import nn
 from orchestrator.errors import InputError, nearest
 from orchestrator.plugins.loading import load_all
 from orchestrator.records import TrialConfig
-from orchestrator.settings.trial_setup import EvaluationSet, TrialSetup
+from orchestrator.settings.trial_setup import TrialSetup
+from orchestrator.spec.evaluations.kinds import kind_of
 from orchestrator.training.data.plans.order import make_order
 from orchestrator.training.data.prepare import Tokens
 from orchestrator.training.data.token_cache import key_of
@@ -100,7 +101,7 @@ class TrainingSession:
     def base_scores(self) -> dict[str, float]:
         """Return the scores of the untouched base on every evaluation set (forgetting is 0)."""
         values = dict(self.base_evaluation.values)
-        return values | {f"{e.name}/forgetting": 0.0 for e in self.parts.sets if e.settings.kind == "text_loss"}
+        return values | {f"{e.name}/{m}": 0.0 for e in self.parts.sets for m in kind_of(e.settings).zero_for_base}
 
     @cached_property
     def base_evaluation(self) -> Scores:
@@ -134,7 +135,7 @@ class TrainingSession:
             config: The trial's configuration; with it, scores of costly sets are taken from the cache where it has them.
         """
         chosen = [entry for entry in self.parts.sets if names is None or entry.name in names]
-        needs_base = any(_needs_base(entry.settings) for entry in chosen)
+        needs_base = any(kind_of(entry.settings).needs_base(entry.settings) for entry in chosen)
         known = None if config is None or method is None else self.score_cache(method, model, config)
         base = self.base_evaluation if needs_base else None
         self.last_scores = self._scores(model, method, final, base, names, known)
@@ -260,14 +261,6 @@ class TrainingSession:
         weights = weights_digest(find_model(model), model.revision)
         template = self.parts.tokens.template.text
         return [weights, dtype, model.attention, self.device.type, self.parts.tokens.digest, template]
-
-
-def _needs_base(settings: EvaluationSet) -> bool:
-    """Whether a set compares a model with the base model."""
-    judge = settings.judge
-    return settings.kind == "text_loss" or (
-        judge is not None and judge.grading == "pairwise" and judge.baseline == "base"
-    )
 
 
 def pick_device(name: str) -> torch.device:

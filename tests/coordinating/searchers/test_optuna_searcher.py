@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.coordinating.searchers.searcher import Searcher, make_source
+from orchestrator.coordinating.searchers.make import make_searcher
+from orchestrator.coordinating.searchers.searcher import Searcher
 from orchestrator.records import Outcome, TrialConfig
 from orchestrator.spec.trial.identity import trial_fingerprint
 from tests.worlds.tuning_worlds import small_spec
@@ -36,7 +37,7 @@ def named(searcher: Any) -> str:
 
 def source_of(searcher: Any, space: dict[str, Any] = SPACE, **changes: Any) -> Searcher:
     spec = small_spec(searcher=searcher, search_space={**space, **changes}, budget={"trials": TRIALS, "samples": 64})
-    return make_source(spec, 64, TRIALS)
+    return make_searcher(spec, 64, TRIALS)
 
 
 def miss(config: TrialConfig) -> float:
@@ -281,7 +282,7 @@ finite = st.fixed_dictionaries(
 @settings(deadline=None, max_examples=4)
 def test_finite_spaces_are_proposed_whole_and_nothing_twice(searcher: Any, space: dict[str, Any], quiet: int) -> None:
     source = source_of({**searcher, "startup_trials": 3}, space)
-    whole = make_source(small_spec(searcher="grid", search_space=space), 64, 500)
+    whole = make_searcher(small_spec(searcher="grid", search_space=space), 64, 500)
     found = []
     for number in range(200):
         config = source.propose()

@@ -4,10 +4,17 @@ from typing import Any
 
 import pytest
 
-from orchestrator.coordinating.searchers.searcher import Searcher, make_source
+from orchestrator.coordinating.searchers.listed import ListSearcher
+from orchestrator.coordinating.searchers.make import make_searcher
+from orchestrator.coordinating.searchers.searcher import Searcher, SearchTask
+from orchestrator.coordinating.sweep_plan import plan_sweep
+from orchestrator.errors import SpecError
 from orchestrator.records import Outcome, TrialConfig
+from orchestrator.spec.schema import sweep_schema
 from orchestrator.spec.search_space.domains import Choice
+from orchestrator.spec.search_space.enumeration import grid_configs
 from orchestrator.spec.search_space.search_space import SearchSpace
+from orchestrator.spec.searchers import SEARCHERS, SearcherKind
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.dimensions import read_warmup
 from orchestrator.spec.trial.identity import trial_fingerprint
@@ -32,14 +39,14 @@ WIDE: dict[str, Any] = {
     "seed": [0, 3],
 }
 TWO = [{"metric": "eval/loss"}, {"metric": "other/loss", "mode": "max"}]
-SEARCHERS: list[Any] = [
+DRAWN: list[Any] = [
     {"kind": "random"},
     {"kind": "sobol"},
     {"kind": "tpe", "startup_trials": 4},
     {"kind": "gp", "startup_trials": 4},
     {"kind": "nsga2", "objectives": TWO},
 ]
-LEARNING = SEARCHERS[2:]
+LEARNING = DRAWN[2:]
 
 
 def named(searcher: Any) -> str:
@@ -51,7 +58,7 @@ def wide(searcher: Any, trials: int = 12, **space: Any) -> SweepSpec:
 
 
 def source_of(spec: SweepSpec) -> Searcher:
-    return make_source(spec, 64, spec.budget.trials or 24)
+    return make_searcher(spec, 64, spec.budget.trials or 24)
 
 
 def scores_of(config: TrialConfig, level: int) -> dict[str, float]:
@@ -101,7 +108,7 @@ def assert_inside(space: SearchSpace, config: TrialConfig) -> None:
     assert set(config.method_options) == own
 
 
-@pytest.mark.parametrize("searcher", SEARCHERS, ids=named)
+@pytest.mark.parametrize("searcher", DRAWN, ids=named)
 def test_proposals_lie_in_the_space_and_differ(searcher: Any) -> None:
     spec = wide(searcher)
     configs = draw(source_of(spec), 12)
@@ -112,12 +119,12 @@ def test_proposals_lie_in_the_space_and_differ(searcher: Any) -> None:
     assert len({config.method for config in configs}) > 1
 
 
-@pytest.mark.parametrize("searcher", SEARCHERS, ids=named)
+@pytest.mark.parametrize("searcher", DRAWN, ids=named)
 def test_same_seed_proposes_the_same(searcher: Any) -> None:
     assert draw(source_of(wide(searcher)), 10) == draw(source_of(wide(searcher)), 10)
 
 
-@pytest.mark.parametrize("searcher", SEARCHERS, ids=named)
+@pytest.mark.parametrize("searcher", DRAWN, ids=named)
 def test_another_seed_proposes_others(searcher: Any) -> None:
     assert draw(source_of(wide(searcher)), 6) != draw(source_of(wide({**searcher, "seed": 5})), 6)
 
@@ -138,20 +145,20 @@ def test_source_is_rebuilt_by_telling_another_one(searcher: Any, repeats: int) -
     assert not {trial_fingerprint(c) for c in later} & {trial_fingerprint(c) for c in earlier}
 
 
-@pytest.mark.parametrize("searcher", [*SEARCHERS, {"kind": "grid"}], ids=named)
+@pytest.mark.parametrize("searcher", [*DRAWN, {"kind": "grid"}], ids=named)
 def test_finite_space_is_searched_to_its_end(searcher: Any) -> None:
     spec = small_spec(searcher=searcher, budget={"trials": 12, "samples": 64})
-    source = make_source(spec, 64, 500)
+    source = make_searcher(spec, 64, 500)
     configs = draw(source, 500)
     assert len({trial_fingerprint(config) for config in configs}) == len(configs) == 12
     assert source.propose() is None
 
 
-@pytest.mark.parametrize("searcher", [*SEARCHERS, {"kind": "grid"}], ids=named)
+@pytest.mark.parametrize("searcher", [*DRAWN, {"kind": "grid"}], ids=named)
 def test_repeats_differ_by_their_seed_alone(searcher: Any) -> None:
     space = {"method": {"full": {"learning_rate": [1e-5, 3e-5]}}, "effective_batch_size": [8, 16], "repeats": 3}
     spec = small_spec(searcher=searcher, search_space=space, budget={"trials": 12, "samples": 64})
-    configs = draw(make_source(spec, 64, 12), 12)
+    configs = draw(make_searcher(spec, 64, 12), 12)
     seeds: dict[str, set[int]] = {}
     for config in configs:
         seeds.setdefault(trial_fingerprint(TrialConfig.from_dict({**config.as_dict(), "seed": 0})), set()).add(
@@ -169,3 +176,17 @@ def test_sobol_takes_every_method_about_equally_often() -> None:
 
 def test_number_of_trials_limits_a_list() -> None:
     assert len(draw(source_of(wide({"kind": "sobol"}, trials=5)), 50)) == 5
+
+
+def backwards(task: SearchTask) -> Searcher:
+    return ListSearcher(grid_configs(task.space, task.samples)[::-1])
+
+
+def test_a_searcher_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SpecError, match="searcher = 'backwards': must be one of grid, random, "):
+        small_spec(searcher="backwards")
+    monkeypatch.setitem(SEARCHERS, "backwards", SearcherKind("toy", f"{__name__}:backwards", enumerates=True))
+    spec = small_spec(searcher="backwards", budget={"samples": 64})
+    assert draw(make_searcher(spec, 64, 12), 20) == grid_configs(spec.search_space, 64)[::-1]
+    assert plan_sweep(spec, 100).trials == 12
+    assert "backwards" in sweep_schema()["$defs"]["SearcherSpec"]["properties"]["kind"]["enum"]

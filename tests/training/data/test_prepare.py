@@ -16,6 +16,8 @@ from orchestrator.training.data.chat_template import load_template
 from orchestrator.training.data.prepare import PreparedData, Tokens, prepare_data, prepare_set, split_rows
 from orchestrator.training.data.source_rows import fit_length
 from orchestrator.training.data.token_rows import TokenRow
+from orchestrator.training.evaluations import prepare
+from orchestrator.training.evaluations.contract.evaluation import SetSources
 
 Write = Callable[[str, str], str]
 
@@ -131,7 +133,8 @@ def test_prepare_set_takes_held_out_rows_own_sources_and_texts(tokens: Tokens, w
     own = EvaluationSet("e", data=asked, columns={"prompt": "ask", "completion": "reply"}, limit=1)
     assert texts(tokens, make(own)) == ["blue<|im_end|>"]
     text = write("t.txt", "the cat sat on a mat " * 200)
-    pieces = make(EvaluationSet("t", "text_loss", text, limit=3))
+    sources = SetSources(settings, prepared, tokens, tmp_path / "c")
+    pieces = prepare(EvaluationSet("t", "text_loss", text, limit=3), sources).data
     assert pieces.lengths.tolist() == [128] * 3
     assert not pieces[0][1][0]
     assert pieces[0][1][1:].all()
@@ -143,4 +146,4 @@ def test_prepare_set_names_what_is_wrong(tokens: Tokens, write: Write, tmp_path:
     with pytest.raises(DataError, match=r"evaluation.e: data: reads the held-out rows, but data.held_out is 0"):
         prepare_set(EvaluationSet("e"), settings, prepared, tokens, tmp_path / "c")
     with pytest.raises(DataError, match="text_loss reads plain text"):
-        prepare_set(EvaluationSet("e", "text_loss"), settings, prepared, tokens, tmp_path / "c")
+        prepare(EvaluationSet("e", "text_loss"), SetSources(settings, prepared, tokens, tmp_path / "c"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from orchestrator.settings.trial_setup import EvaluationSet
+from orchestrator.spec.evaluations.identity import without_patience
 from orchestrator.training.data.token_cache import key_of
 
 VERSION = 1
 """Raise it when a scorer changes what it computes: older scores are then computed again."""
 
 _NO_MATTER = ("name", "when", "detached")
-_PATIENCE = ("api_key_env", "concurrency", "timeout_seconds", "retries", "max_minutes")
 
 
 def settings_key(settings: EvaluationSet) -> str:
@@ -23,6 +23,4 @@ def settings_key(settings: EvaluationSet) -> str:
     values = {
         name: value for name, value in asdict(settings).items() if name not in _NO_MATTER and value != default[name]
     }
-    if settings.judge is not None:
-        values["judge"] = {name: value for name, value in values["judge"].items() if name not in _PATIENCE}
-    return key_of("settings", VERSION, values)
+    return key_of("settings", VERSION, without_patience(values))

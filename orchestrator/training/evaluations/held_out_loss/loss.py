@@ -1,10 +1,11 @@
-"""``loss`` and ``text_loss``: cross-entropy on answers or plain text, perplexity, and forgetting against the base."""
+"""``loss``: cross-entropy on answers, and perplexity."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.training.data.prepare import PreparedSet
 from orchestrator.training.evaluations.contract.evaluation import Metric, Scorer, SetScores, Subject, ratio_with_error
@@ -16,13 +17,15 @@ class LossScorer(Scorer):
     def score(self, entry: PreparedSet, subject: Subject) -> SetScores:
         """See `Scorer.score`."""
         sums, counts = subject.row_losses(entry.data)
-        metrics = {"loss": ratio_with_error(sums, counts)}
-        if entry.settings.perplexity:
-            metrics["perplexity"] = perplexity(metrics["loss"])
-        base = subject.base_losses.get(entry.name)
-        if entry.settings.kind == "text_loss" and base is not None:
-            metrics["forgetting"] = ratio_with_error(sums - np.asarray(base), counts)
-        return SetScores(metrics, row_losses=sums)
+        return SetScores(loss_metrics(entry, sums, counts), row_losses=sums)
+
+
+def loss_metrics(entry: PreparedSet, sums: NDArray[np.float64], counts: NDArray[np.float64]) -> dict[str, Metric]:
+    """Return the loss of rows by their summed losses and numbers of tokens, and its perplexity if the set asks for it."""
+    metrics = {"loss": ratio_with_error(sums, counts)}
+    if entry.settings.perplexity:
+        metrics["perplexity"] = perplexity(metrics["loss"])
+    return metrics
 
 
 def perplexity(loss: Metric) -> Metric:

@@ -17,6 +17,8 @@ from typing import Any
 
 from orchestrator.errors import DataError
 from orchestrator.settings.trial_setup import DataSettings, EvaluationSet, ModelSettings, TrialSetup
+from orchestrator.spec.evaluations.entry import SourceField
+from orchestrator.spec.evaluations.kinds import kind_of
 from orchestrator.testbed.sources import base_model_path
 from orchestrator.training.data.sources import FileSource, SavedSource, TaxonomySource, TestbedSource, open_source
 from orchestrator.training.evaluations.scoring.file_digests import FileDigests
@@ -75,18 +77,23 @@ def set_part(entry: EvaluationSet, data: DataSettings, digests: FileDigests) -> 
         NotInFilesError: If its rows come from the hub, from tasks of lm-eval, or depend on this machine.
         OSError: If a file cannot be read.
     """
-    if entry.kind == "lm_eval":
-        raise NotInFilesError("tasks may read the hub")
-    if entry.kind == "instructions" and entry.unverifiable == "drop":
-        raise NotInFilesError("which rows are dropped depends on what is installed")
+    kind = kind_of(entry)
+    if reason := kind.not_in_files(entry):
+        raise NotInFilesError(reason)
     values = {name: value for name, value in asdict(entry).items() if name not in _NO_MATTER}
-    if entry.data != "held_out":
-        values["data"] = _source(entry.data, data.split, digests)
-    if entry.fewshot_data:
-        values["fewshot_data"] = _source(entry.fewshot_data, data.split, digests)
-    if entry.judge is not None and entry.judge.baseline != "base":
-        values["judge"]["baseline"] = _source(entry.judge.baseline, "train", digests)
+    for field in kind.sources:
+        section, name = _section(values, field)
+        if section[name] != field.unless:
+            section[name] = _source(section[name], field.split or data.split, digests)
     return values
+
+
+def _section(values: dict[str, Any], field: SourceField) -> tuple[dict[str, Any], str]:
+    """Return the part of a set's values that a field stands in, and its name there."""
+    *sections, name = field.path
+    for section in sections:
+        values = values[section]
+    return values, name
 
 
 def folder_part(folder: Path, digests: FileDigests, leave_out: str = "") -> list[list[str]]:

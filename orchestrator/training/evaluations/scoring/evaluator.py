@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from orchestrator.training.data.prepare import PreparedSet
-from orchestrator.training.evaluations import SCORERS
+from orchestrator.training.evaluations import scorer_of
 from orchestrator.training.evaluations.contract.evaluation import AnswerTokens as AnswerTokens
 from orchestrator.training.evaluations.contract.evaluation import SetScores, Subject
 from orchestrator.training.loop.loss import make_answer_loss
@@ -115,7 +115,7 @@ class Evaluator:
 
 
 def _score(entry: PreparedSet, subject: Subject) -> SetScores:
-    return SCORERS[entry.settings.kind].score(entry, subject)
+    return scorer_of(entry.settings).score(entry, subject)
 
 
 def _later(entry: PreparedSet, subject: Subject) -> Callable[[], SetScores]:

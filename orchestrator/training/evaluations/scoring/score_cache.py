@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.settings.trial_setup import EvaluationSet
+from orchestrator.spec.evaluations.kinds import kind_of
 from orchestrator.training.data.prepare import PreparedSet
 from orchestrator.training.data.token_cache import key_of
 from orchestrator.training.evaluations.contract.evaluation import SetScores
@@ -59,7 +60,7 @@ class ScoreCache:
 
 def is_costly(settings: EvaluationSet) -> bool:
     """Whether scores of a set are kept: those of a loss at every milestone are quicker computed than looked up."""
-    return settings.when == "end" or settings.detached or settings.kind not in ("loss", "text_loss")
+    return settings.when == "end" or settings.detached or not kind_of(settings).quick
 
 
 def set_key(model_key: str, entry: PreparedSet) -> str:

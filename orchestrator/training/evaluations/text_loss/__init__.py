@@ -1,0 +1,1 @@
+"""Kind `text_loss`."""
