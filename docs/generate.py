@@ -38,8 +38,8 @@ from orchestrator.spec.cluster import ClusterProfile
 from orchestrator.spec.methods.catalogue import METHODS, method_entry, method_summary_table
 from orchestrator.spec.methods.entries import EXCLUDED
 from orchestrator.spec.methods.entry import FAMILIES
-from orchestrator.spec.methods.option import OptionInfo
-from orchestrator.spec.methods.option_values import TARGET_WORDS
+from orchestrator.spec.options.option import OptionInfo
+from orchestrator.spec.options.values import TARGET_WORDS
 from orchestrator.spec.schema import sweep_schema
 from orchestrator.spec.search_space.own_search_space import OwnSearchSpace
 from orchestrator.spec.search_space.search_space import SearchSpace

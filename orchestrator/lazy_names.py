@@ -27,8 +27,13 @@ def attach(package: str) -> tuple[Callable[[str], object], Callable[[], list[str
     return get, lambda: sorted({*namespace, *homes}), sorted(homes)
 
 
-def load(reference: str) -> object:
-    """Return what ``module:NAME`` refers to. Tables refer to code in this way, so that reading them imports none of it."""
+def load(reference: object) -> object:
+    """Return what ``module:NAME`` refers to; anything but a text is returned as it is.
+
+    Tables refer to code in this way, so that reading them imports none of it.
+    """
+    if not isinstance(reference, str):
+        return reference
     module, _, name = reference.partition(":")
     found: object = getattr(import_module(module), name)
     return found

@@ -30,6 +30,9 @@ GROUPS: dict[Kind, str] = {
 }
 """What can be added, and the group of entry points under which an installed package offers it."""
 
+REFERENCE = r"\.py:[A-Za-z_][A-Za-z0-9_]*$"
+"""How the name of code in a file ends, as a regular expression for editors; see `is_reference`."""
+
 
 @dataclass(frozen=True)
 class PluginCode:

@@ -64,6 +64,11 @@ def is_absent(kind: Kind, reference: str) -> bool:
     return (kind, reference) in _absent and (kind, reference) not in _loaded
 
 
+def is_plugin(kind: Kind, reference: str) -> bool:
+    """Whether a word names a plug-in, loaded here or only known by its name."""
+    return (kind, reference) in _loaded or (kind, reference) in _absent
+
+
 def forget(kind: Kind, reference: str) -> None:
     """Forget a plug-in, as tests do."""
     _loaded.pop((kind, reference), None)

@@ -131,6 +131,9 @@ class EvaluationSet:
         default="error", metadata=about("instructions: rows with rules that this machine cannot check.")
     )
     judge: JudgeSettings | None = field(default=None, metadata=about("judge: who judges, and how."))
+    options: dict[str, Any] = field(
+        default_factory=dict, metadata=about("Options of a scorer of your own (`kind: FILE.py:FUNCTION`).")
+    )
 
     def __post_init__(self) -> None:
         if self.when is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.errors import SpecError, nearest
+from orchestrator.plugins.entries import PLUGIN, plugin_entry
 
 _SEARCHERS = "orchestrator.coordinating.searchers"
 
@@ -20,13 +21,15 @@ class SearcherKind:
             so that all are known before the first one runs.
         enumerates: It proposes every configuration of a finite space once, so that the space says how many trials there are.
         several_objectives: It takes several objectives; the others take the sweep's own alone.
+        options: Dataclass of the options that it reads under ``searcher.options``.
     """
 
     summary: str
-    factory: str
+    factory: object
     learns: bool = False
     enumerates: bool = False
     several_objectives: bool = False
+    options: type[object] | None = None
 
 
 SEARCHERS: dict[str, SearcherKind] = {
@@ -44,12 +47,18 @@ SEARCHERS: dict[str, SearcherKind] = {
 }
 
 
+_ABSENT = SearcherKind("a searcher whose code is not loaded here", PLUGIN, learns=True)
+
+
 def searcher_kind(name: str) -> SearcherKind:
     """Return the entry of a searcher. Every name of a searcher is looked up here.
 
     Raises:
         SpecError: If there is no such searcher.
     """
+    plugin = plugin_entry("searcher", name, SearcherKind, "factory", _ABSENT)
+    if plugin is not None:
+        return plugin
     if name not in SEARCHERS:
         raise SpecError("", "searcher.kind", name, f"must be one of {', '.join(SEARCHERS)}", nearest(name, SEARCHERS))
     return SEARCHERS[name]

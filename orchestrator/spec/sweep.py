@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from orchestrator.errors import SpecError
 from orchestrator.plugins.code import PluginCode
-from orchestrator.plugins.loading import loaded_code, note_absent
+from orchestrator.plugins.loading import is_absent, loaded_code, note_absent
 from orchestrator.settings.data import defining_data, find_problem
 from orchestrator.settings.trial_setup import (
     DataSettings,
@@ -22,6 +22,7 @@ from orchestrator.settings.trial_setup import (
 from orchestrator.spec.evaluations.identity import defining_set
 from orchestrator.spec.evaluations.kinds import KINDS, kind_of
 from orchestrator.spec.evaluations.sets import check_set, may_give, metrics_of, no_such_metric
+from orchestrator.spec.options.declared import checked_options
 from orchestrator.spec.own_training import REPLACED, check_own_training, with_own_space
 from orchestrator.spec.plugin_words import read_label
 from orchestrator.spec.reading.closed import Closed
@@ -32,7 +33,7 @@ from orchestrator.spec.stopping import StoppingSpec, WinnerSpec
 from orchestrator.spec.trial.data_strategies import find_data_strategy
 from orchestrator.spec.trial.identity import digest
 
-SearcherName = Annotated[str, OneOf(SEARCHERS)]
+SearcherName = Annotated[str, OneOf(SEARCHERS, "searcher")]
 
 
 def _as_path(value: Any) -> Any:
@@ -104,6 +105,15 @@ class SearcherSpec(Closed):
     objectives: list[ObjectiveSpec] = Field(
         default_factory=list, description="Objectives of nsga2; the first should be the sweep's own."
     )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of a searcher of your own (`kind: FILE.py:CLASS`)."
+    )
+
+    @model_validator(mode="after")
+    def _known_options(self) -> SearcherSpec:
+        if not is_absent("searcher", self.kind):
+            checked_options(searcher_kind(self.kind).options, self.options, "options")
+        return self
 
     @model_validator(mode="after")
     def _as_many_objectives_as_it_takes(self) -> SearcherSpec:
@@ -187,7 +197,7 @@ class SweepSpec(Closed):
     data: DataSettings = Field(
         default_factory=DataSettings, description="Training data; required without an entrypoint."
     )
-    evaluation: list[Annotated[EvaluationSet, NamedIn(KINDS, "kind")]] = Field(
+    evaluation: list[Annotated[EvaluationSet, NamedIn(KINDS, "kind", "evaluation")]] = Field(
         default_factory=lambda: [EvaluationSet(name="eval")], description="Named evaluation sets."
     )
     objective: Annotated[ObjectiveSpec, BeforeValidator(_as_metric, json_schema_input_type=str | ObjectiveSpec)] = (
@@ -367,6 +377,8 @@ class SweepSpec(Closed):
         values["stopping"].pop("audit")
         if not values["plugins"]:
             del values["plugins"]
+        if not values["searcher"]["options"]:
+            del values["searcher"]["options"]
         values["data"] = defining_data(values["data"])
         values["evaluation"] = [defining_set(entry) for entry in values["evaluation"]]
         return _with_entrypoint(values)
@@ -387,6 +399,9 @@ def resolved(spec: SweepSpec) -> Mapping[str, Any]:
     values = spec.model_dump(mode="json")
     if not values["plugins"]:
         del values["plugins"]
+    for section in (values["searcher"], *values["evaluation"]):
+        if not section["options"]:
+            del section["options"]
     return values if spec.entrypoint is None else {k: v for k, v in values.items() if k not in REPLACED}
 
 

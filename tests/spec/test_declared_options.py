@@ -9,9 +9,9 @@ import pytest
 
 from orchestrator.errors import InputError, SpecError
 from orchestrator.settings.data import about
-from orchestrator.spec.methods.declared_options import as_dataclass, options_of_dataclass
-from orchestrator.spec.methods.option import OptionInfo
-from orchestrator.spec.methods.option_values import checked_value
+from orchestrator.spec.options.declared import as_dataclass, options_of_dataclass
+from orchestrator.spec.options.option import OptionInfo
+from orchestrator.spec.options.values import checked_value
 
 
 class Order(Enum):

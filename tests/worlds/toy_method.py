@@ -8,8 +8,8 @@ from typing import Literal
 from torch import nn
 
 from orchestrator.settings.data import about
-from orchestrator.spec.methods.declared_options import as_dataclass
 from orchestrator.spec.methods.entry import MethodEntry
+from orchestrator.spec.options.declared import as_dataclass
 from orchestrator.training.methods import Method, MethodContext
 
 

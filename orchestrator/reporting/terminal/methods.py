@@ -12,8 +12,8 @@ from rich.text import Text
 
 from orchestrator.spec.methods.catalogue import MethodInfo
 from orchestrator.spec.methods.entry import FAMILIES
-from orchestrator.spec.methods.option import OptionInfo
-from orchestrator.spec.methods.option_values import TARGET_WORDS
+from orchestrator.spec.options.option import OptionInfo
+from orchestrator.spec.options.values import TARGET_WORDS
 
 
 def print_methods(methods: Iterable[MethodInfo], excluded: Mapping[str, str], console: Console) -> None:

@@ -42,7 +42,7 @@ class SourceField:
     split: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EvaluationKind:
     """One kind of evaluation set.
 
@@ -61,11 +61,14 @@ class EvaluationKind:
         zero_for_base: Metrics that compare with the base model, so that the base itself has 0.
         sources: Fields that name rows.
         not_in_files: Why a set's scores cannot be told from files alone; empty where they can.
+        options: Dataclass of the options that it reads under ``options``.
+        gives: What a scorer that is a function is called with (see `orchestrator.training.evaluations.function`).
+        open_fields: Whether a set may have any fields and metrics, as where its code is not loaded.
         no_matter: Section of the set -> those of its fields that do not change a score.
     """
 
     summary: str
-    scorer: str
+    scorer: object
     metrics: Mapping[str, Direction]
     reads: tuple[str, ...]
     own_data: bool = False
@@ -79,3 +82,6 @@ class EvaluationKind:
     sources: tuple[SourceField, ...] = (SourceField(("data",), unless="held_out"),)
     not_in_files: Callable[[EvaluationSet], str] = _by_files
     no_matter: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    options: type[object] | None = None
+    gives: Literal["answers", "model"] = "answers"
+    open_fields: bool = False

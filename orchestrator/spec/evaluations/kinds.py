@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.errors import SpecError, nearest
+from orchestrator.plugins.entries import PLUGIN, plugin_entry
 from orchestrator.settings.evaluation import EvaluationSet
 from orchestrator.spec.evaluations.entry import EvaluationKind, SourceField
 from orchestrator.spec.evaluations.rules import PATIENCE, check_examples, check_judge, check_pattern, check_tasks
@@ -114,12 +115,20 @@ KINDS: dict[str, EvaluationKind] = {
 }
 
 
+_ABSENT = EvaluationKind(
+    "an evaluation whose code is not loaded here", PLUGIN, metrics={}, reads=("data",), by_task=True, open_fields=True
+)
+
+
 def evaluation_kind(name: str) -> EvaluationKind:
     """Return the entry of a kind. Every name of a kind is looked up here.
 
     Raises:
         SpecError: If there is no such kind.
     """
+    plugin = plugin_entry("evaluation", name, EvaluationKind, "scorer", _ABSENT)
+    if plugin is not None:
+        return plugin
     if name not in KINDS:
         raise SpecError("", "kind", name, f"must be one of {', '.join(KINDS)}", nearest(name, KINDS))
     return KINDS[name]

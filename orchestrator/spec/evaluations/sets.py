@@ -8,8 +8,9 @@ from dataclasses import fields
 from orchestrator.errors import SpecError, nearest
 from orchestrator.settings.evaluation import EvaluationSet
 from orchestrator.spec.evaluations.kinds import KINDS, kind_of
+from orchestrator.spec.options.declared import checked_options
 
-_COMMON = ("name", "kind", "when", "detached")
+_COMMON = ("name", "kind", "when", "detached", "options")
 
 
 def metrics_of(entry: EvaluationSet) -> list[str]:
@@ -21,6 +22,8 @@ def metrics_of(entry: EvaluationSet) -> list[str]:
 
 def may_give(entry: EvaluationSet, metric: str) -> bool:
     """Whether a set gives a metric; of a kind with tasks, whether the name has the form ``NAME/TASK/METRIC``."""
+    if kind_of(entry).open_fields:
+        return metric.startswith(f"{entry.name}/")
     if not kind_of(entry).by_task:
         return metric in metrics_of(entry)
     return metric.startswith(f"{entry.name}/") and metric.count("/") == 2
@@ -37,6 +40,8 @@ def check_set(entry: EvaluationSet, place: str) -> None:
         SpecError: Names the field.
     """
     kind = kind_of(entry)
+    if kind.open_fields:
+        return
     _check_strays(entry, place, (*_COMMON, *kind.reads))
     if kind.own_data and entry.data == "held_out":
         raise SpecError(
@@ -46,6 +51,7 @@ def check_set(entry: EvaluationSet, place: str) -> None:
             f"kind {entry.kind} cannot read the held-out rows",
             "give it rows of its own: a file, a folder or a hub id",
         )
+    checked_options(kind.options, entry.options, f"{place}.options")
     kind.check(entry, place)
 
 

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import SpecError, nearest
+from orchestrator.plugins.entries import PLUGIN, plugin_entry
 from orchestrator.spec.methods.entries import ENTRIES, EXCLUDED
 from orchestrator.spec.methods.entry import MethodEntry
-from orchestrator.spec.methods.option import OptionInfo
-from orchestrator.spec.methods.option_values import checked_value
 from orchestrator.spec.methods.peft_options import peft_options
-from orchestrator.spec.methods.plugin import plugin_method
+from orchestrator.spec.options.option import OptionInfo
+from orchestrator.spec.options.values import checked_value
+
+_ABSENT = MethodEntry(
+    "weights", "a method whose code is not loaded here", 1e-4, "unknown", implementation=PLUGIN, open_options=True
+)
 
 RANGE_FACTOR = 10.0
 """The default learning-rate range is ``centre / 10`` to ``centre * 10``, log-uniform."""
@@ -59,7 +63,7 @@ def method_entry(method: str, where: str = "") -> MethodEntry:
     """
     if method in ENTRIES:
         return ENTRIES[method]
-    plugin = plugin_method(method)
+    plugin = plugin_entry("method", method, MethodEntry, "implementation", _ABSENT)
     if plugin is not None:
         return plugin
     if method in EXCLUDED:

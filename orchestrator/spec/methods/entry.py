@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from orchestrator.spec.methods.declared_options import options_of_dataclass
-from orchestrator.spec.methods.option import OptionInfo
+from orchestrator.spec.options.declared import options_of_dataclass
+from orchestrator.spec.options.option import OptionInfo
 
 PEFT_ADAPTER = "orchestrator.training.methods.adapters.peft_adapter:PeftMethod"
 """The class of every method that is peft's, driven by its config alone."""
-
-PLUGIN = "plugin"
-"""What stands in place of the class in the entry of a plug-in: the class is the one that holds the entry."""
 
 ALL_LINEAR: Mapping[str, object] = {"target_modules": "all-linear"}
 
@@ -45,8 +42,8 @@ class MethodEntry:
         options: Dataclass of the options that are no fields of the config (see `declared_options`).
         exclusive: Options of which only one can be given; a given one takes the others' defaults away.
         own_fields: Fields of peft's configs that belong to this method and to no other.
-        implementation: Class of `orchestrator.training.methods`, as ``module:Class``, imported when a trial needs it;
-            `PLUGIN` in a class of your own, whose entry this is.
+        implementation: Class of `orchestrator.training.methods`, as ``module:Class``, imported when a trial needs it, or
+            the class itself.
         open_options: Whether options of any name are taken as they are given.
     """
 
@@ -62,7 +59,7 @@ class MethodEntry:
     options: type[object] | None = None
     exclusive: tuple[str, ...] = ()
     own_fields: tuple[str, ...] = ()
-    implementation: str = PEFT_ADAPTER
+    implementation: object = PEFT_ADAPTER
     open_options: bool = False
 
     def __post_init__(self) -> None:

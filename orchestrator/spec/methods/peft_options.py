@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from orchestrator.spec.methods.option import OptionInfo
+from orchestrator.spec.options.option import OptionInfo
 
 FIELDS_FILE = Path(__file__).with_name("peft_fields.json")
 """Fields of peft's configs, written by orchestrator.training.methods.adapters.refresh_peft_fields."""

@@ -13,21 +13,25 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticKnownError, core_schema
 
+from orchestrator.plugins.code import REFERENCE, Kind
+from orchestrator.plugins.loading import is_plugin
+
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """Annotation of a field that holds a name in a table."""
+    """Annotation of a field that holds a name in a table, or names a plug-in."""
 
     table: Mapping[str, object]
+    plugin: Kind
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._known)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"enum": list(self.table), "type": "string"}
+        return _schema(self.table)
 
     def _known(self, value: object) -> str:
-        if isinstance(value, str) and value in self.table:
+        if isinstance(value, str) and (value in self.table or is_plugin(self.plugin, value)):
             return value
         raise PydanticKnownError("literal_error", _expected(self.table))
 
@@ -41,13 +45,18 @@ class NamedIn:
 
     table: Mapping[str, object]
     field: str
+    plugin: Kind
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(self._checked, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         found = handler(schema)
-        handler.resolve_ref_schema(found)["properties"][self.field]["enum"] = list(self.table)
+        properties = handler.resolve_ref_schema(found)["properties"]
+        properties[self.field] = {
+            **{k: v for k, v in properties[self.field].items() if k != "type"},
+            **_schema(self.table),
+        }
         return found
 
     def _checked(self, values: object, handler: core_schema.ValidatorFunctionWrapHandler) -> object:
@@ -57,7 +66,7 @@ class NamedIn:
             given: object = values[self.field]
         else:
             given = getattr(values, self.field, None)
-        if isinstance(given, str) and given in self.table:
+        if isinstance(given, str) and (given in self.table or is_plugin(self.plugin, given)):
             return handler(values)
         wrong = InitErrorDetails(type="literal_error", loc=(self.field,), input=given, ctx=_expected(self.table))
         try:
@@ -68,6 +77,11 @@ class NamedIn:
             told = [wrong if each.get("loc") == (self.field,) else each for each in found]
             raise ValidationError.from_exception_data(error.title, told) from None
         raise ValidationError.from_exception_data(self.field, [wrong])
+
+
+def _schema(table: Mapping[str, object]) -> JsonSchemaValue:
+    """Return what an editor may offer: the names, or code of the user's own."""
+    return {"anyOf": [{"enum": list(table), "type": "string"}, {"type": "string", "pattern": REFERENCE}]}
 
 
 def _expected(table: Mapping[str, object]) -> dict[str, str]:

@@ -5,12 +5,14 @@ An optimizer is one file in `orchestrator.training.optimizers` and one entry her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
 from orchestrator.errors import SpecError
 from orchestrator.hyperparameter import is_number
+from orchestrator.plugins.entries import PLUGIN, plugin_entry
+from orchestrator.plugins.loading import is_absent
 from orchestrator.records import Scalar, TrialConfig
 from orchestrator.spec.trial.options import Options, check_known, check_options, read_named
 from orchestrator.spec.trial.registry import find
@@ -29,7 +31,7 @@ class OptimizerEntry:
     """
 
     summary: str
-    build: str | Callable[..., object]
+    build: object
     state_numbers: float
     options: Options = field(default_factory=dict)
 
@@ -44,13 +46,17 @@ OPTIMIZERS: dict[str, OptimizerEntry] = {
 """Every optimizer that a sweep file can name."""
 
 
+_ABSENT = OptimizerEntry("an optimizer whose code is not loaded here", PLUGIN, state_numbers=2)
+
+
 def find_optimizer(name: object, where: str = "trial") -> OptimizerEntry:
     """Return the entry of an optimizer.
 
     Raises:
         SpecError: If there is none of this name.
     """
-    return find(OPTIMIZERS, "optimizer", name, where)
+    plugin = plugin_entry("optimizer", name, OptimizerEntry, "build", _ABSENT)
+    return plugin or find(OPTIMIZERS, "optimizer", name, where)
 
 
 def read_optimizer(value: object) -> tuple[str, dict[str, Scalar]]:
@@ -63,7 +69,8 @@ def read_optimizer(value: object) -> tuple[str, dict[str, Scalar]]:
     if not isinstance(value, Mapping):
         return cast(str, value), {}
     name, given = read_named("an optimizer", value, OPTIMIZERS)
-    options = OPTIMIZERS[name].options if name in OPTIMIZERS else {}
+    plugin = plugin_entry("optimizer", name, OptimizerEntry, "build", _ABSENT)
+    options = (plugin or OPTIMIZERS[name]).options if plugin or name in OPTIMIZERS else {}
     read: dict[str, Scalar] = {}
     for key, entry in given.items():
         if not (isinstance(entry, (bool, str)) or is_number(entry)):
@@ -83,6 +90,8 @@ def check_optimizer(name: str, options: Mapping[str, Scalar]) -> None:
     except SpecError as error:
         mend = f"; {error.mend}" if error.mend else ""
         raise ValueError(f"optimizer {error.rule}, got {name!r}{mend}") from None
+    if is_absent("optimizer", name):
+        return
     check_known("optimizer", name, options, entry.options)
     check_options("optimizer", name, options, entry.options)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from orchestrator.errors import nearest
 from orchestrator.hyperparameter import is_number
 from orchestrator.records import Scalar
+from orchestrator.spec.options.declared import options_of_dataclass
+from orchestrator.spec.options.option import OptionInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +99,22 @@ def check_options(what: str, name: str, given: Mapping[str, Scalar], options: Op
             raise ValueError(f"{what} {name!r} takes {', '.join(options) or 'no options'}, got {key!r}")
         if not options[key].accepts(value):
             raise ValueError(f"{key} of {what} {name!r} must {options[key].rule}, got {value!r}")
+
+
+def options_of(declared: type[object]) -> dict[str, Option]:
+    """Return the options that a dataclass declares: numbers, texts of a `Literal`, true or false, with bounds as metadata.
+
+    Raises:
+        InputError: As `orchestrator.spec.options.declared.options_of_dataclass`.
+    """
+    return {name: _option(info) for name, info in options_of_dataclass(declared).items()}
+
+
+def _option(info: OptionInfo) -> Option:
+    default = info.default
+    assert isinstance(default, (int, float, bool, str)), (
+        "options of schedules and optimizers are numbers, texts or flags"
+    )
+    low = -math.inf if info.low is None else info.low
+    high = math.inf if info.high is None else info.high
+    return Option(default, low, high, info.description, tuple(map(str, info.choices)))

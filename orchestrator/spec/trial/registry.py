@@ -1,8 +1,7 @@
-"""Registries: a dict of entries by name, one way to look a name up, and code that is named instead of imported."""
+"""Registries: a dict of entries by name, and one way to look a name up."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -27,10 +26,3 @@ def find(registry: Mapping[str, Entry], field: str, name: object, where: str = "
     if isinstance(name, str) and name in registry:
         return registry[name]
     raise SpecError(where, field, name, f"must be one of {', '.join(registry)}", nearest(str(name), registry))
-
-
-def named_object(place: str) -> object:
-    """Import what ``package.module:NAME`` names: entries name code that is heavy to import, and this brings it."""
-    module, _, name = place.partition(":")
-    found: object = getattr(importlib.import_module(module), name)
-    return found

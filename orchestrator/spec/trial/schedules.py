@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 
 from orchestrator.errors import SpecError
 from orchestrator.hyperparameter import is_number
+from orchestrator.plugins.entries import plugin_entry
+from orchestrator.plugins.loading import is_absent
 from orchestrator.spec.trial.options import Option, Options, check_known, check_options, read_named
 from orchestrator.spec.trial.registry import find
 
@@ -24,6 +26,10 @@ ScheduleValues = Mapping[str, float]
 
 Arguments = dict[str, object]
 """Keyword arguments of Hugging Face's ``TrainingArguments``."""
+
+
+Factor = Callable[[int, int, int, ScheduleValues], float]
+"""Called with step, steps, warm-up steps and all options."""
 
 
 def _no_arguments(steps: int, warmup_steps: int, options: ScheduleValues) -> Arguments | None:
@@ -43,7 +49,7 @@ class Schedule:
             ``TrainingArguments``; None where they have no such.
     """
 
-    factor: Callable[[int, int, int, ScheduleValues], float]
+    factor: Factor
     summary: str
     options: Options = field(default_factory=dict)
     follows_budget: bool = True
@@ -56,7 +62,8 @@ def find_schedule(name: object, where: str = "trial") -> Schedule:
     Raises:
         SpecError: If there is none of this name.
     """
-    return find(SCHEDULES, "schedule", name, where)
+    plugin = plugin_entry("schedule", name, Schedule, "factor", _ABSENT)
+    return plugin or find(SCHEDULES, "schedule", name, where)
 
 
 def read_schedule(value: object) -> tuple[str, dict[str, float]]:
@@ -99,6 +106,8 @@ def check_written_schedule(value: object) -> None:
     except SpecError as error:
         mend = error.mend or f"known: {', '.join(SCHEDULES)}"
         raise ValueError(f"there is no schedule {name!r}; {mend}") from None
+    if is_absent("schedule", name):
+        return
     check_known("schedule", name, options, schedule.options)
     check_schedule(name, options)
 
@@ -221,3 +230,5 @@ SCHEDULES: dict[str, Schedule] = {
     ),
 }
 """Every schedule that a sweep file can name."""
+
+_ABSENT = Schedule(_constant, "a schedule whose code is not loaded here")

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from orchestrator.lazy_names import load
 from orchestrator.settings.trial_setup import EvaluationSet
+from orchestrator.spec.evaluations.entry import EvaluationKind
 from orchestrator.spec.evaluations.kinds import kind_of
 from orchestrator.training.data.prepare import PreparedSet
 from orchestrator.training.evaluations.contract.evaluation import Scorer, SetSources
+from orchestrator.training.evaluations.function.function import FunctionScorer
 
 
 def scorer_of(settings: EvaluationSet) -> Scorer:
     """Return the scorer of a set's kind; only the kinds that a sweep has are imported."""
-    return _made(kind_of(settings).scorer)
+    return _made(kind_of(settings))
 
 
 @functools.cache
-def _made(reference: str) -> Scorer:
-    return cast(type[Scorer], load(reference))()
+def _made(kind: EvaluationKind) -> Scorer:
+    found = load(kind.scorer)
+    if isinstance(found, type) and issubclass(found, Scorer):
+        return found()
+    return FunctionScorer(cast(Callable[..., Mapping[str, object]], found), kind)
 
 
 def prepare(settings: EvaluationSet, sources: SetSources) -> PreparedSet:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.plugins.loading import loaded
+from orchestrator.lazy_names import load
 from orchestrator.spec.methods.catalogue import method_entry, resolve_options
-from orchestrator.spec.methods.entry import PLUGIN
 from orchestrator.training.methods.contract.method import Batch, Method, MethodContext
 
 __all__ = ["Batch", "Method", "MethodContext", "build_method", "method_class"]
@@ -31,8 +29,10 @@ def method_class(name: str) -> type[Method]:
         OrchestratorError: If the entry names no class of a method.
     """
     place = method_entry(name).implementation
-    module, _, member = place.partition(":")
-    found = loaded("method", name) if place == PLUGIN else getattr(import_module(module), member, None)
+    try:
+        found = load(place)
+    except AttributeError:
+        found = None
     if isinstance(found, type) and issubclass(found, Method):
         return found
     raise OrchestratorError(

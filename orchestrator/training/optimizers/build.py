@@ -9,9 +9,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from orchestrator.errors import OrchestratorError, SpecError
+from orchestrator.lazy_names import load
 from orchestrator.records import TrialConfig
 from orchestrator.spec.trial.optimizers import find_optimizer, optimizer_options
-from orchestrator.spec.trial.registry import named_object
 from orchestrator.training.methods.contract.method import Method, ParameterGroup
 from orchestrator.training.optimizers.contract import BuildOptimizer
 
@@ -42,8 +42,7 @@ def make_optimizer(method: Method, model: nn.Module, config: TrialConfig) -> Opt
 
 
 def _builder(name: str) -> BuildOptimizer:
-    build = find_optimizer(name).build
-    return cast(BuildOptimizer, named_object(build) if isinstance(build, str) else build)
+    return cast(BuildOptimizer, load(find_optimizer(name).build))
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:

@@ -14,8 +14,8 @@ from typing import cast
 
 import numpy as np
 
+from orchestrator.lazy_names import load
 from orchestrator.spec.trial.data_strategies import find_data_strategy
-from orchestrator.spec.trial.registry import named_object
 from orchestrator.training.data.plans.stages import DataPlan, PlannedRows, Rows, Stage
 
 
@@ -75,5 +75,5 @@ def make_order(data_strategy: str, data: PlannedRows, samples: int, seed: int) -
         SpecError: If the strategy is unknown, or the data do not have what it needs.
     """
     plan = find_data_strategy(data_strategy).plan
-    laid_out = cast(DataPlan, named_object(plan) if isinstance(plan, str) else plan)
+    laid_out = cast(DataPlan, load(plan))
     return SampleOrder(laid_out(data, samples, seed))

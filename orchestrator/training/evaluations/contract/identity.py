@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from orchestrator.plugins.loading import loaded_code
 from orchestrator.settings.trial_setup import EvaluationSet
 from orchestrator.spec.evaluations.identity import without_patience
 from orchestrator.training.data.token_cache import key_of
@@ -23,4 +24,6 @@ def settings_key(settings: EvaluationSet) -> str:
     values = {
         name: value for name, value in asdict(settings).items() if name not in _NO_MATTER and value != default[name]
     }
-    return key_of("settings", VERSION, without_patience(values))
+    code = loaded_code("evaluation", settings.kind)
+    digest = {} if code is None else {"code": code.digest}
+    return key_of("settings", VERSION, {**without_patience(values), **digest})

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from orchestrator.errors import CheckpointError, ModelError
 from orchestrator.spec.methods.catalogue import method_entry, method_info
-from orchestrator.spec.methods.option import OptionInfo
+from orchestrator.spec.options.option import OptionInfo
 from orchestrator.training.methods.adapters.peft_sizes import Fit, Options, chosen_sizes, completed
 from orchestrator.training.methods.contract.method import Method, MethodContext, copy_into, trainable_parameters
 from orchestrator.training.methods.contract.structure import resolve_targets, targeted

@@ -13,9 +13,9 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from orchestrator.spec.methods.annotations import accepted_by
 from orchestrator.spec.methods.entries import ENTRIES
 from orchestrator.spec.methods.peft_options import FIELDS_FILE
+from orchestrator.spec.options.annotations import accepted_by
 
 HIDDEN = frozenset(
     [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from orchestrator.spec.methods.declared_options import as_dataclass
 from orchestrator.spec.methods.weights import LayerwiseDecayOptions
+from orchestrator.spec.options.declared import as_dataclass
 from orchestrator.training.methods.contract.method import Method, ParameterGroup, decay_groups, trainable_parameters
 from orchestrator.training.methods.contract.structure import decoder_blocks, embedding_parameters
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from orchestrator.errors import ModelError
-from orchestrator.spec.methods.declared_options import as_dataclass
 from orchestrator.spec.methods.lora import CalibrationOptions
+from orchestrator.spec.options.declared import as_dataclass
 from orchestrator.training.methods.adapters.peft_adapter import PeftMethod
 from orchestrator.training.methods.contract.method import MethodContext
 

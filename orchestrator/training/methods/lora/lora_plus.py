@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from orchestrator.spec.methods.declared_options import as_dataclass
 from orchestrator.spec.methods.lora import LoraPlusOptions
+from orchestrator.spec.options.declared import as_dataclass
 from orchestrator.training.methods.adapters.peft_adapter import PeftMethod
 from orchestrator.training.methods.contract.method import ParameterGroup, decay_groups, trainable_parameters
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from orchestrator.spec.methods.declared_options import as_dataclass
 from orchestrator.spec.methods.lora import RiemannianOptions
+from orchestrator.spec.options.declared import as_dataclass
 from orchestrator.training.methods.lora.preconditioned import Preconditioned, damped_inverse
 
 

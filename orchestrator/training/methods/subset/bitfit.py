@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from orchestrator.errors import ModelError
-from orchestrator.spec.methods.declared_options import as_dataclass
 from orchestrator.spec.methods.weights import BitFitOptions
+from orchestrator.spec.options.declared import as_dataclass
 from orchestrator.training.methods.contract.method import Method, MethodContext
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from orchestrator.errors import SpecError
-from orchestrator.spec.methods.declared_options import as_dataclass
 from orchestrator.spec.methods.weights import FreezeLowerOptions
+from orchestrator.spec.options.declared import as_dataclass
 from orchestrator.training.methods.contract.method import Method, MethodContext
 from orchestrator.training.methods.contract.structure import decoder_blocks, embedding_parameters
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from orchestrator.errors import SpecError, nearest
-from orchestrator.spec.methods.option import OptionInfo
+from orchestrator.spec.options.option import OptionInfo
 
 TARGET_WORDS = ("all-linear", "query-value", "key-value-down", "value", "norms", "embeddings")
 """Words that `target_modules` takes besides module names; resolved for each architecture."""

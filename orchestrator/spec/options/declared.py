@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from orchestrator.errors import InputError, SpecError
-from orchestrator.spec.methods.annotations import Accepted, accepted_by
-from orchestrator.spec.methods.option import OptionInfo
-from orchestrator.spec.methods.option_values import checked_value
+from orchestrator.spec.options.annotations import Accepted, accepted_by
+from orchestrator.spec.options.option import OptionInfo
+from orchestrator.spec.options.values import checked_value
 
 T = TypeVar("T")
 
@@ -41,6 +41,24 @@ def options_of_dataclass(declared: type[object]) -> dict[str, OptionInfo]:
     for name, option in options.items():
         _check_default(declared, options, name, option)
     return options
+
+
+def checked_options(
+    declared: type[object] | None, given: Mapping[str, object], path: str, where: str = ""
+) -> dict[str, object]:
+    """Return given options in the types that a dataclass declares.
+
+    Args:
+        declared: The dataclass; None takes no options.
+        given: As in the sweep file.
+        path: Field under which they stand, for messages.
+        where: The sweep file, for messages.
+
+    Raises:
+        SpecError: Names the option, its value, the rule, and the nearest known name.
+    """
+    known = {} if declared is None else options_of_dataclass(declared)
+    return {name: checked_value(known, name, value, f"{path}.{name}", where) for name, value in given.items()}
 
 
 def as_dataclass(declared: type[T], options: Mapping[str, object]) -> T:

@@ -1,0 +1,1 @@
+"""Options of what a sweep file names: kinds, bounds, defaults; declared once, by a dataclass."""
