@@ -14,7 +14,7 @@ from orchestrator.training.data.formats import convert_rows
 from orchestrator.training.data.sources import load_texts, open_source
 from orchestrator.training.model.hub import is_reachable
 from orchestrator.training.model.load import find_model
-from orchestrator.tuning.cluster import check_address
+from orchestrator.tuning.clusters.existing import check_address
 
 
 def check_places(
