@@ -17,6 +17,7 @@ from orchestrator.spec.clusters.load import load_cluster
 from orchestrator.spec.clusters.profile import ClusterProfile
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.storage.sweep_folder import SweepFolder, check_storage
+from orchestrator.tracking.trackers import check_tracker
 from orchestrator.training.setup.expected import expect_setup, missing_parts
 from orchestrator.training.setup.inspect import SetupReport, inspect_setup
 from orchestrator.tuning.clusters.cluster import make_cluster
@@ -128,9 +129,7 @@ def _check_metrics(spec: SweepSpec, setup: SetupReport, where: str) -> None:
 
 def _check_tracking(spec: SweepSpec) -> None:
     if spec.tracking.enabled and spec.tracking.uri is not None:
-        from orchestrator.tracking.mlflow.opening import check_tracking_uri
-
-        check_tracking_uri(spec.tracking.uri)
+        check_tracker(spec.tracking.uri)
 
 
 @contextmanager
