@@ -34,7 +34,7 @@ from orchestrator.settings.trial_setup import (
     TrainingSettings,
 )
 from orchestrator.spec import stopping, sweep
-from orchestrator.spec.cluster import ClusterProfile
+from orchestrator.spec.clusters.profile import ClusterProfile
 from orchestrator.spec.methods.catalogue import METHODS, method_entry, method_summary_table
 from orchestrator.spec.methods.entries import EXCLUDED
 from orchestrator.spec.methods.entry import FAMILIES

@@ -10,6 +10,7 @@ from orchestrator.results.records import SweepResult, TrackingIds
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.tracking.mlflow.opening import default_tracking_uri
 from orchestrator.tracking.outbox.outbox import read_acknowledged
+from orchestrator.tracking.trackers import tracker_kind
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,12 @@ class TrackedRuns:
 
 
 def find_runs(state: JournalState) -> TrackedRuns:
-    """Return the runs of a sweep as far as they are known."""
+    """Return the runs of a sweep as far as they are known; of a tracker other than MLflow there is nothing to read."""
+    found = _recorded_runs(state)
+    return found if tracker_kind(found.uri).in_mlflow else TrackedRuns("", found.experiment)
+
+
+def _recorded_runs(state: JournalState) -> TrackedRuns:
     receipt = read_acknowledged(state.folder.outbox)
     told = state.session.get("tracking") or {}
     experiment = told.get("experiment", state.folder.name)

@@ -11,6 +11,7 @@ from orchestrator.tracking.event_tracker import EventTracker
 from orchestrator.tracking.events import SWEEP, Event, EventKind
 from orchestrator.tracking.tag_actions import ActionDesk
 from orchestrator.tracking.tracker import ACTION_TAG, ANSWERS, AskedAction
+from orchestrator.tracking.trackers import TrackerTask
 
 
 @dataclass(slots=True)
@@ -81,6 +82,17 @@ class MemorySink:
             run.parent = None if event.run == SWEEP else SWEEP
             run.params |= body["params"]
             run.datasets = list(body["datasets"])
+
+
+def check_uri(uri: str) -> None:
+    """There is always room."""
+
+
+def open_tracker(task: TrackerTask) -> MemoryTracker:
+    """Return a tracker that forgets with this process."""
+    tracker = MemoryTracker()
+    tracker.start_sweep(task.sweep)
+    return tracker
 
 
 class MemoryTracker(EventTracker):

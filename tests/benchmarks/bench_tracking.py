@@ -24,11 +24,11 @@ REPORTS = 20
 
 def measure_ours(folder: Path, signals_per_milestone: int) -> dict[str, float]:
     """Track a sweep in a new store; return seconds and training signals per second."""
-    from orchestrator.tracking.mlflow.opening import open_tracker
     from orchestrator.tracking.tracker import SweepInfo
+    from orchestrator.tracking.trackers import TrackerTask, open_tracker
 
     began, processor_began = time.perf_counter(), time.process_time()
-    tracker = open_tracker(None, folder, SweepInfo("bench", "bench"), folder / "bench" / "outbox.jsonl")
+    tracker = open_tracker(TrackerTask(None, folder, SweepInfo("bench", "bench"), folder / "bench" / "outbox.jsonl"))
     longest = _tell(tracker, signals_per_milestone, "a")
     told = time.perf_counter() - began
     if not tracker.flush(600):

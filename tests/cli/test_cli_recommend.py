@@ -15,8 +15,8 @@ from orchestrator import load_sweep, plan_trials, recommend_search_space
 from orchestrator.api import validate_sweep
 from orchestrator.records import Outcome, TrialConfig
 from orchestrator.spec.loading import parse_sweep
-from orchestrator.tracking.mlflow.opening import open_tracker
 from orchestrator.tracking.tracker import SweepInfo, SweepOutcome, TrialInfo
+from orchestrator.tracking.trackers import TrackerTask, open_tracker
 from tests.worlds.driverless import Driverless, config, tiny_spec, write_rows
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -60,7 +60,7 @@ def store(tmp_path: Path) -> str:
         "model_parameters": 50_000,
     }
     info = SweepInfo("7" * 16, "far-sweep", params, {"spec.digest": "abc"}, objective="eval/loss", mode="min")
-    tracker = open_tracker(uri, tmp_path, info, tmp_path / "far-sweep" / "outbox.jsonl")
+    tracker = open_tracker(TrackerTask(uri, tmp_path, info, tmp_path / "far-sweep" / "outbox.jsonl"))
     for number, rate in enumerate(RATES):
         trial_id = f"trial{number}"
         tracker.start_trial(TrialInfo.of(trial_id, TrialConfig("lora", 16, rate, 320)))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.spec.cluster import ClusterProfile
+from orchestrator.spec.clusters.profile import ClusterProfile
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.reading.yaml_text import read_yaml
 from tests.worlds.doc_blocks import all_blocks

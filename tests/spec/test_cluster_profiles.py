@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.spec.cluster import ClusterProfile, load_cluster
+from orchestrator.spec.clusters.existing import ExistingProfile
+from orchestrator.spec.clusters.load import load_cluster
+from orchestrator.spec.clusters.local import LocalProfile
 from tests.worlds.sweep_files import ROOT
 
 
@@ -22,19 +24,19 @@ def test_shipped_profiles_are_what_they_are_called() -> None:
 
 
 def test_address_from_the_command_line_wins() -> None:
-    assert load_cluster("local", "10.0.0.5:6379") == ClusterProfile(kind="existing", address="10.0.0.5:6379")
+    assert load_cluster("local", "10.0.0.5:6379") == ExistingProfile(address="10.0.0.5:6379")
 
 
 def test_own_local_profile_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "clusters").mkdir()
     (tmp_path / "clusters" / "local.yaml").write_text("kind: local\ncpus: 3\n")
     monkeypatch.chdir(tmp_path)
-    assert load_cluster("local") == ClusterProfile(kind="local", cpus=3)
+    assert load_cluster("local") == LocalProfile(cpus=3)
 
 
 def test_local_needs_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.spec.cluster.PROFILE_FOLDERS", (tmp_path,))
-    assert load_cluster("local") == ClusterProfile(kind="local")
+    monkeypatch.setattr("orchestrator.spec.clusters.load.PROFILE_FOLDERS", (tmp_path,))
+    assert load_cluster("local") == LocalProfile()
 
 
 def test_unknown_profile_names_a_near_one() -> None:

@@ -21,8 +21,8 @@ import pytest
 
 from orchestrator.records import Action, Decision, TrainingSignal, TrialConfig
 from orchestrator.tracking.in_memory import MemorySink, MemoryTracker
-from orchestrator.tracking.mlflow.opening import open_tracker
 from orchestrator.tracking.tracker import DatasetInfo, SweepInfo, TrialInfo
+from orchestrator.tracking.trackers import TrackerTask, open_tracker
 
 
 @dataclass
@@ -126,7 +126,7 @@ class Backend:
             tracker = MemoryTracker(self._memory)
             tracker.start_sweep(self.info(**changes))
             return tracker
-        return open_tracker(self.uri, self.folder, self.info(**changes), self.outbox_file)
+        return open_tracker(TrackerTask(self.uri, self.folder, self.info(**changes), self.outbox_file))
 
     def set_tag(self, run: str, key: str, value: str) -> None:
         """Set a tag as a user does in the UI."""

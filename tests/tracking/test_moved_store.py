@@ -10,10 +10,11 @@ import pytest
 
 from orchestrator.errors import TrackingError
 from orchestrator.tracking.events import SinkError
-from orchestrator.tracking.mlflow.opening import default_tracking_uri, open_tracker
+from orchestrator.tracking.mlflow.opening import default_tracking_uri
 from orchestrator.tracking.mlflow.report_files import replace_artifacts
 from orchestrator.tracking.mlflow.sqlite_store import rehome_artifacts
 from orchestrator.tracking.tracker import SweepInfo
+from orchestrator.tracking.trackers import TrackerTask, open_tracker
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     page.parent.mkdir(parents=True)
     page.write_text("first")
     info = SweepInfo(sweep_id="1" * 16, name="made", params={}, tags={}, config_yaml="", datasets=())
-    tracker = open_tracker(None, storage, info, storage / "made" / "outbox.jsonl")
+    tracker = open_tracker(TrackerTask(None, storage, info, storage / "made" / "outbox.jsonl"))
     tracker.log_artifact(page, "report")
     assert tracker.flush(60)
     run = tracker.run_ids[""]

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from orchestrator.tuning.cluster import is_this_machine
+from orchestrator.tuning.clusters.existing import is_this_machine
 
 
 @pytest.mark.parametrize("address", ["auto", "127.0.0.1:6379", "localhost:1", "[::1]:6379", "127.8.9.1:6379"])

@@ -94,14 +94,13 @@ def _nvidia_driver() -> bool:
 
 def probe_ray(address: str | None) -> list[Finding]:
     """Start Ray here, or join a cluster, and run a task."""
-    from orchestrator.spec.cluster import ClusterProfile
+    from orchestrator.spec.clusters.existing import ExistingProfile
+    from orchestrator.spec.clusters.local import LocalProfile
     from orchestrator.spec.sweep import Resources
-    from orchestrator.tuning.cluster import connected
+    from orchestrator.tuning.clusters.connect import connected
 
     began = time.perf_counter()
-    profile = (
-        ClusterProfile(kind="local", cpus=1) if address is None else ClusterProfile(kind="existing", address=address)
-    )
+    profile = LocalProfile(cpus=1) if address is None else ExistingProfile(address=address)
     try:
         with connected(profile, Resources(), 1) as capacity:
             import ray

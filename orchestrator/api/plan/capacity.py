@@ -29,7 +29,7 @@ def check_capacity(validation: ValidationResult, where: str, known: Collection[s
     """
     planned, slots, available = planned_trials(validation)
     trials = [trial for trial in planned if trial.trial_id not in known]
-    if validation.cluster.kind == "local":
+    if validation.cluster.about.on_this_machine:
         check_memory(validation.spec, trials, available, slots, where)
     trained = [trial.estimate.trainable_parameters for trial in trials if trial.estimate is not None]
     sizes = sorted((CHECKPOINT_BYTES_PER_PARAMETER * parameters for parameters in trained), reverse=True)

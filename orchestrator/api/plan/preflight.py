@@ -13,12 +13,14 @@ from orchestrator.api.plan.policy import check_forecast
 from orchestrator.coordinating.sweep_plan import SweepPlan, plan_sweep
 from orchestrator.errors import InputError, ModelError, SpecError, nearest
 from orchestrator.progress import Say, silent
-from orchestrator.spec.cluster import ClusterProfile, load_cluster
+from orchestrator.spec.clusters.load import load_cluster
+from orchestrator.spec.clusters.profile import ClusterProfile
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.storage.sweep_folder import SweepFolder, check_storage
+from orchestrator.tracking.trackers import check_tracker
 from orchestrator.training.setup.expected import expect_setup, missing_parts
 from orchestrator.training.setup.inspect import SetupReport, inspect_setup
-from orchestrator.tuning.cluster import check_address
+from orchestrator.tuning.clusters.cluster import make_cluster
 from orchestrator.tuning.own_training.inspect_entrypoint import EntrypointReport, inspect_entrypoint
 
 
@@ -69,8 +71,7 @@ def validate_sweep(
         InputError: The first thing that is wrong; nothing has been started, and nothing is left on disk.
     """
     profile = load_cluster(spec.cluster, ray_address)
-    if profile.kind == "existing" and profile.address is not None:
-        check_address(profile.address)
+    make_cluster(profile).check()
     check_storage(Path(spec.storage))
     _check_tracking(spec)
     check_forecast(spec)
@@ -128,9 +129,7 @@ def _check_metrics(spec: SweepSpec, setup: SetupReport, where: str) -> None:
 
 def _check_tracking(spec: SweepSpec) -> None:
     if spec.tracking.enabled and spec.tracking.uri is not None:
-        from orchestrator.tracking.mlflow.opening import check_tracking_uri
-
-        check_tracking_uri(spec.tracking.uri)
+        check_tracker(spec.tracking.uri)
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from orchestrator.errors import ModelError
 from orchestrator.reporting.sweep_report.layout.files import report_places
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.storage.sweep_folder import check_storage
-from orchestrator.tracking.mlflow.opening import check_tracking_uri
+from orchestrator.tracking.trackers import check_tracker
 from orchestrator.training.data.formats import convert_rows
 from orchestrator.training.data.sources import load_texts, open_source
 from orchestrator.training.model.hub import is_reachable
 from orchestrator.training.model.load import find_model
-from orchestrator.tuning.cluster import check_address
+from orchestrator.tuning.clusters.existing import check_address
 
 
 def check_places(
@@ -32,7 +32,7 @@ def check_places(
     if not report_only:
         check_storage(storage)
     if tracking_uri is not None:
-        check_tracking_uri(tracking_uri)
+        check_tracker(tracking_uri)
     if ray_address is not None and not report_only:
         check_address(ray_address)
 

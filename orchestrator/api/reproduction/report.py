@@ -10,9 +10,9 @@ from orchestrator.reporting.findings.pages.facts import FindingsFacts
 from orchestrator.reporting.sweep_report.layout.files import ReportFiles, report_places, write_files
 from orchestrator.reporting.sweep_report.layout.markdown import spans
 from orchestrator.spec.trial.identity import digest
-from orchestrator.tracking.mlflow.opening import open_tracker
 from orchestrator.tracking.provenance import provenance_tags
 from orchestrator.tracking.tracker import SweepInfo, SweepOutcome, Tracker
+from orchestrator.tracking.trackers import TrackerTask, open_tracker
 
 EXPERIMENT = "secret_recipe_findings"
 ARTIFACTS = "findings"
@@ -42,7 +42,7 @@ def track_findings(facts: FindingsFacts, files: ReportFiles, name: str, folder: 
     Returns:
         The run's id; empty where MLflow could not be reached (then it is delivered with the next report).
     """
-    tracker = open_tracker(uri, folder.parent, _info(facts, name, folder), folder / "outbox.jsonl")
+    tracker = open_tracker(TrackerTask(uri, folder.parent, _info(facts, name, folder), folder / "outbox.jsonl"))
     try:
         _log(tracker, facts, files)
         if not tracker.flush(FLUSH_SECONDS):

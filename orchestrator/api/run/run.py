@@ -21,7 +21,7 @@ from orchestrator.spec.sweep import SweepSpec
 from orchestrator.storage.driver_presence import check_not_driven
 from orchestrator.storage.journal import Record, read_journal
 from orchestrator.storage.sweep_folder import SweepFolder
-from orchestrator.tuning.cluster import connected
+from orchestrator.tuning.clusters.connect import connected
 
 
 def run_sweep(
@@ -110,7 +110,7 @@ def run_extended(
     done = None if asks else complete_capacity(folder, spec.after_search)
     if done is not None:
         return Session(start, done, idle=True).run(observer)
-    say("Joining Ray ..." if validation.cluster.kind == "existing" else "Starting Ray ...")
+    say(validation.cluster.about.greeting)
     with connected(validation.cluster, spec.resources, validation.plan.trials) as capacity:
         if fresh:  # only now: a cluster that cannot be joined leaves the earlier sweep where it is
             set_aside(folder)

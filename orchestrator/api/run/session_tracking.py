@@ -16,15 +16,13 @@ from orchestrator.reporting.text.verdicts import certainty_metrics, certainty_ta
 from orchestrator.results.records import SweepResult, TrackingIds
 from orchestrator.spec.sweep import resolved
 from orchestrator.storage.journal import Record
-from orchestrator.tracking.mlflow.opening import default_tracking_uri, open_tracker
-from orchestrator.tracking.mlflow.ui import ui_command
+from orchestrator.tracking.mlflow.opening import default_tracking_uri
 from orchestrator.tracking.provenance import provenance_tags
 from orchestrator.tracking.tracker import NoTracker, SweepInfo, SweepOutcome, Tracker
-from orchestrator.tracking.views import experiment_address
+from orchestrator.tracking.trackers import TrackerTask, open_tracker, view_of
 
 FLUSH_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
-UI_ADDRESS = "http://127.0.0.1:5000"
 
 
 @contextmanager
@@ -39,10 +37,12 @@ def session_tracker(start: SessionStart, first: Record) -> Iterator[Tracker]:
         yield NoTracker()
         return
     tracker = open_tracker(
-        start.spec.tracking.uri,
-        start.folder.storage,
-        _sweep_info(start, first),
-        start.folder.outbox,
+        TrackerTask(
+            start.spec.tracking.uri,
+            start.folder.storage,
+            _sweep_info(start, first),
+            start.folder.outbox,
+        )
     )
     try:
         yield tracker
@@ -120,6 +120,7 @@ def with_tracking(start: SessionStart, result: SweepResult, tracker: Tracker) ->
     if not start.spec.tracking.enabled:
         return result
     uri = start.spec.tracking.uri or default_tracking_uri(start.folder.storage)
+    view = view_of(uri, start.folder.storage, tracker.experiment_id)
     ids = dict(tracker.run_ids)
     trials = tuple(replace(trial, run_id=ids.get(trial.trial_id)) for trial in result.trials)
     by_id = {trial.trial_id: trial for trial in trials}
@@ -134,6 +135,6 @@ def with_tracking(start: SessionStart, result: SweepResult, tracker: Tracker) ->
             parent_run_id=ids.get("", ""),
             pending_bytes=tracker.health.pending_bytes,
         ),
-        ui_command=ui_command(uri, start.folder.storage),
-        ui_address=experiment_address(uri if uri.startswith("http") else UI_ADDRESS, tracker.experiment_id),
+        ui_command=view.command,
+        ui_address=view.address,
     )

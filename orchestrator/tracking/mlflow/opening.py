@@ -12,11 +12,11 @@ from orchestrator.errors import TrackingError, nearest
 from orchestrator.tracking.events import Sink
 from orchestrator.tracking.mlflow.sqlite_store import ARTIFACTS_FOLDER, database_file
 from orchestrator.tracking.outbox.outbox_tracker import OutboxTracker
-from orchestrator.tracking.tracker import SweepInfo
+from orchestrator.tracking.trackers import TRACKERS, TrackerTask, scheme_of
 
 ANSWER_SECONDS = 5.0
 _DATABASES = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_SCHEMES = ("sqlite", "http", "https", *_DATABASES)
+_SCHEMES = TRACKERS["mlflow"].schemes
 _WHERE = "tracking"
 
 
@@ -25,16 +25,13 @@ def default_tracking_uri(storage: Path) -> str:
     return f"sqlite:///{storage.resolve() / 'mlflow.db'}"
 
 
-def open_tracker(tracking_uri: str | None, storage: Path, sweep: SweepInfo, outbox_file: Path) -> OutboxTracker:
+def open_tracker(task: TrackerTask) -> OutboxTracker:
     """Open a sweep's tracker and start its run. Returns at once; MLflow is imported in the delivery thread.
 
-    Args:
-        tracking_uri: Where MLflow keeps runs; None for ``mlflow.db`` in the storage folder.
-        storage: Storage folder; keeps ``mlartifacts`` when the store is a local database.
-        sweep: The sweep; the same ``sweep_id`` and ``outbox_file`` continue the same runs.
-        outbox_file: The sweep's outbox, for example ``STORAGE/SWEEP/outbox.jsonl``.
+    Without a URI runs are kept in ``mlflow.db`` in the storage folder; beside a local database stands ``mlartifacts``.
     """
-    uri = tracking_uri or default_tracking_uri(storage)
+    storage, sweep, outbox_file = task.storage, task.sweep, task.outbox_file
+    uri = task.uri or default_tracking_uri(storage)
     # A server chooses where artifacts go; a database has nobody to ask.
     root = (
         None if uri.startswith("http") else storage.resolve() / ARTIFACTS_FOLDER / _folder_name(sweep.experiment_name)
@@ -61,7 +58,7 @@ def check_tracking_uri(uri: str) -> None:
         TrackingError: If the scheme is unknown, a server does not answer within five seconds, or an
             SQLite file cannot be written.
     """
-    scheme = uri.partition(":")[0].partition("+")[0].lower() if ":" in uri else ""
+    scheme = scheme_of(uri)
     if scheme in {"http", "https"}:
         _check_server(uri)
     elif scheme == "sqlite":

@@ -1,37 +1,23 @@
-"""Cluster profiles: where Ray runs. ``clusters/local.yaml`` starts Ray here, ``existing.yaml`` joins an address."""
+"""Cluster profiles by name or file: ``clusters/local.yaml`` starts Ray here, ``existing.yaml`` joins an address."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from orchestrator.errors import SpecError, nearest
+from orchestrator.lazy_names import load
+from orchestrator.spec.clusters.existing import ExistingProfile
+from orchestrator.spec.clusters.kinds import CLUSTERS
+from orchestrator.spec.clusters.local import LocalProfile
+from orchestrator.spec.clusters.profile import ClusterProfile
 from orchestrator.spec.reading.complaints import Source, explain, refuse_booleans
 from orchestrator.spec.reading.shipped import shipped_folder
 from orchestrator.spec.reading.yaml_text import read_yaml
 
 PROFILE_FOLDERS = (Path("clusters"), shipped_folder("clusters"))
-
-
-class ClusterProfile(BaseModel):
-    """How to reach (or start) Ray."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["local", "existing"] = Field(
-        description="local starts Ray on this machine; existing joins a cluster."
-    )
-    address: str | None = Field(default=None, description="Ray address (HOST:PORT or auto) of an existing cluster.")
-    cpus: int | None = Field(default=None, ge=1, description="CPU cores that a local Ray offers; default: all.")
-    gpus: int | None = Field(default=None, ge=0, description="GPUs that a local Ray offers; default: all.")
-
-    @model_validator(mode="after")
-    def _address_where_needed(self) -> ClusterProfile:
-        if self.kind == "existing" and not self.address:
-            raise ValueError("an existing cluster needs an address; give one, or use --ray ADDRESS")
-        return self
 
 
 def load_cluster(name: str, address: str | None = None) -> ClusterProfile:
@@ -41,17 +27,24 @@ def load_cluster(name: str, address: str | None = None) -> ClusterProfile:
         SpecError: If there is no such profile or its file is wrong.
     """
     if address is not None:
-        return ClusterProfile(kind="existing", address=address)
+        return ExistingProfile(address=address)
     file = _find(name)
     if file is None:
-        return ClusterProfile(kind="local")
+        return LocalProfile()
     values, lines = read_yaml(file)
     source = Source(str(file), lines)
-    refuse_booleans(values, ClusterProfile, source)
+    model = _profile_class(values.get("kind"))
+    refuse_booleans(values, model, source)
     try:
-        return ClusterProfile.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise explain(error, values, source, ClusterProfile) from None
+        raise explain(error, values, source, model) from None
+
+
+def _profile_class(kind: object) -> type[ClusterProfile]:
+    """Return what a file of a kind is checked against; of an unknown kind, which is an error, what all have in common."""
+    about = CLUSTERS.get(kind) if isinstance(kind, str) else None
+    return ClusterProfile if about is None else cast(type[ClusterProfile], load(about.profile))
 
 
 def _find(name: str) -> Path | None:

@@ -1,0 +1,1 @@
+"""Starting or joining Ray: one file for each kind of cluster."""
