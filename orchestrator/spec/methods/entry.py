@@ -45,6 +45,7 @@ class MethodEntry:
         options: Dataclass of the options that are no fields of the config (see `declared_options`).
         exclusive: Options of which only one can be given; a given one takes the others' defaults away.
         own_fields: Fields of peft's configs that belong to this method and to no other.
+        needs_task_ids: Whether the finished model must be told a task for each row.
         implementation: Class of `orchestrator.training.methods`, as ``module:Class``, imported when a trial needs it;
             `PLUGIN` in a class of your own, whose entry this is.
         open_options: Whether options of any name are taken as they are given.
@@ -62,6 +63,7 @@ class MethodEntry:
     options: type[object] | None = None
     exclusive: tuple[str, ...] = ()
     own_fields: tuple[str, ...] = ()
+    needs_task_ids: bool = False
     implementation: str = PEFT_ADAPTER
     open_options: bool = False
 
