@@ -20,13 +20,12 @@ from orchestrator.integrations.checkpoints import Sealed
 from orchestrator.records import as_recorded
 from orchestrator.reporting.cards.model_card import CardFacts, model_card
 from orchestrator.results.records import SweepHistory, TrialHistory, TrialResult
+from orchestrator.spec.methods.catalogue import method_entry
 from orchestrator.storage.sweep_folder import SweepFolder
 
 if TYPE_CHECKING:
     from orchestrator.training.export.write import Exported
     from orchestrator.training.setup.session import TrainingSession
-
-_NEEDS_TASK_IDS = frozenset({"poly", "multitask_prompt_tuning"})
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -190,7 +189,7 @@ def _describe(
         plain_lora=exported.plain_lora,
         rank=lora_rank(draft) if exported.plain_lora else None,
         difference=exported.difference,
-        needs_task_ids=trial.result.config.method in _NEEDS_TASK_IDS,
+        needs_task_ids=method_entry(trial.result.config.method).needs_task_ids,
     )
     (draft / "README.md").write_text(model_card(history, trial, facts), encoding="utf-8")
     _write_capsule(history, trial.result, asdict(facts), draft)

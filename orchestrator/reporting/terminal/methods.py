@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -66,7 +65,7 @@ def example(info: MethodInfo) -> str:
     return f"search_space:\n  method:\n    {info.name}:{body}"
 
 
-def _as_domain(value: Any) -> str:
+def _as_domain(value: object) -> str:
     """Return a value as the search space writes it: a bare list would be a choice, a bare mapping a range."""
     return json.dumps({"fixed": value} if isinstance(value, (list, dict)) else value)
 
@@ -109,7 +108,7 @@ def _kinds(option: OptionInfo) -> str:
     return " or ".join(words) + (f" ({shown})" if shown else "")
 
 
-def _values(values: Mapping[str, Any]) -> str:
+def _values(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name}: {json.dumps(value)}" for name, value in values.items())
 
 

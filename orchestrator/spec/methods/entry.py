@@ -42,6 +42,7 @@ class MethodEntry:
         options: Dataclass of the options that are no fields of the config (see `declared_options`).
         exclusive: Options of which only one can be given; a given one takes the others' defaults away.
         own_fields: Fields of peft's configs that belong to this method and to no other.
+        needs_task_ids: Whether the finished model must be told a task for each row.
         implementation: Class of `orchestrator.training.methods`, as ``module:Class``, imported when a trial needs it, or
             the class itself.
         open_options: Whether options of any name are taken as they are given.
@@ -59,6 +60,7 @@ class MethodEntry:
     options: type[object] | None = None
     exclusive: tuple[str, ...] = ()
     own_fields: tuple[str, ...] = ()
+    needs_task_ids: bool = False
     implementation: object = PEFT_ADAPTER
     open_options: bool = False
 

@@ -134,6 +134,7 @@ LOW_RANK_ENTRIES: dict[str, MethodEntry] = {
         "PolyConfig",
         {"r": 8, "n_skills": 2, **ALL_LINEAR},
         merges=False,
+        needs_task_ids=True,
         implementation=f"{_CLASSES}.task_routed:TaskRouted",
     ),
     "psoft": MethodEntry(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from orchestrator.spec.options.option import OptionInfo
 
@@ -20,15 +20,26 @@ def peft_options(config: str) -> Mapping[str, OptionInfo]:
     return {name: _option(raw) for name, raw in _configs()[config].items()}
 
 
+class _Field(TypedDict):
+    """One field as the file holds it."""
+
+    kinds: list[str]
+    default: object
+    choices: NotRequired[list[object]]
+    nested: NotRequired[_Nested]
+
+
+class _Nested(TypedDict):
+    config: str
+    fields: dict[str, _Field]
+
+
 @cache
-def _configs() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-    configs: Mapping[str, Mapping[str, Mapping[str, Any]]] = json.loads(FIELDS_FILE.read_text(encoding="utf-8"))[
-        "configs"
-    ]
+def _configs() -> dict[str, dict[str, _Field]]:
+    configs: dict[str, dict[str, _Field]] = json.loads(FIELDS_FILE.read_text(encoding="utf-8"))["configs"]
     return configs
 
 
-def _option(raw: Mapping[str, Any]) -> OptionInfo:
-    nested = raw.get("nested", {}).get("fields", {})
-    fields = {name: _option(inner) for name, inner in nested.items()}
+def _option(raw: _Field) -> OptionInfo:
+    fields = {name: _option(inner) for name, inner in raw["nested"]["fields"].items()} if "nested" in raw else {}
     return OptionInfo(tuple(raw["kinds"]), raw["default"], tuple(raw.get("choices", ())), fields=fields)

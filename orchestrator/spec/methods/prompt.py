@@ -39,6 +39,7 @@ PROMPT_ENTRIES: dict[str, MethodEntry] = {
         {**_PROMPT, "num_tasks": 1},
         starts=False,
         merges=False,
+        needs_task_ids=True,
         implementation=f"{_CLASSES}.task_routed:TaskRouted",
     ),
     "p_tuning": MethodEntry(

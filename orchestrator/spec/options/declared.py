@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from orchestrator.errors import InputError, SpecError
 from orchestrator.spec.options.annotations import Accepted, accepted_by
@@ -86,7 +86,7 @@ def _annotations(declared: type[object]) -> dict[str, object]:
         raise InputError(_name(declared), rule=rule, mend="import the name at the top of the module") from None
 
 
-def _option(declared: type[object], item: dataclasses.Field[Any], annotation: object) -> OptionInfo:
+def _option(declared: type[object], item: dataclasses.Field[object], annotation: object) -> OptionInfo:
     accepted = _accepted(declared, item.name, annotation)
     odd = [key for key in item.metadata if key not in METADATA]
     if odd:
@@ -110,7 +110,7 @@ def _accepted(declared: type[object], name: str, annotation: object) -> Accepted
         raise InputError(_name(declared), name, None, f"a sweep file cannot write this type: {error}") from None
 
 
-def _default(declared: type[object], item: dataclasses.Field[Any]) -> object:
+def _default(declared: type[object], item: dataclasses.Field[object]) -> object:
     """Return the default as a sweep file writes it: a nested dataclass as a mapping."""
     default: object = item.default
     if item.default_factory is not dataclasses.MISSING:

@@ -15,6 +15,7 @@ from orchestrator.spec.methods.peft_options import FIELDS_FILE
 from orchestrator.training.methods import build_method, method_class
 from orchestrator.training.methods.adapters.peft_adapter import PeftMethod
 from orchestrator.training.methods.adapters.refresh_peft_fields import peft_fields
+from tests.worlds.methods_support import tiny_batch
 
 
 def test_every_entry_has_a_class_and_none_is_excluded():
@@ -38,6 +39,13 @@ def test_catalogue_imports_neither_torch_nor_peft():
     code = "import sys, orchestrator.spec.methods.catalogue; print([m for m in ('torch', 'peft', 'pydantic') if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
+
+
+def test_an_exported_model_is_said_to_need_tasks_where_its_forward_gets_them():
+    told = {name for name in ENTRIES if build_method(name).forward_kwargs(tiny_batch())}
+    assert (
+        told == {name for name, entry in ENTRIES.items() if entry.needs_task_ids} == {"poly", "multitask_prompt_tuning"}
     )
 
 

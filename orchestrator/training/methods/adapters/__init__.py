@@ -1,1 +1,1 @@
-"""LoRA, its variants, and peft's other methods."""
+"""Methods of peft: one adapter driven by their configs, and those that need more than that."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,10 @@ from orchestrator.spec.options.option import OptionInfo
 from orchestrator.training.methods.adapters.peft_sizes import Fit, Options, chosen_sizes, completed
 from orchestrator.training.methods.contract.method import Method, MethodContext, copy_into, trainable_parameters
 from orchestrator.training.methods.contract.structure import resolve_targets, targeted
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from peft.tuners.tuners_utils import BaseTuner
 
 EXTRA = "extra/"
 """Prefix of checkpoint entries that are neither parameters nor buffers."""
@@ -34,7 +38,7 @@ class PeftMethod(Method):
     needs_whole_model: ClassVar[bool] = False
     """Whether the adapter acts outside the decoder's linear layers and norms (prompts, hooks, routes)."""
 
-    def __init__(self, name: str, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, name: str, options: Mapping[str, object] | None = None) -> None:
         super().__init__(name, options)
         self.info = method_info(name)
         self._own_options = method_entry(name).own_options.keys()
@@ -56,22 +60,23 @@ class PeftMethod(Method):
         self._owned = frozenset(name for name, tensor in _tensors(wrapped).items() if id(tensor) not in known)
         return wrapped
 
-    def attach(self, model: nn.Module, config: Any, context: MethodContext) -> nn.Module:
+    def attach(self, model: nn.Module, config: PeftConfig, context: MethodContext) -> nn.Module:
         """Call peft; runs inside the trial's seed."""
         import peft
 
         wrapped: nn.Module = peft.get_peft_model(model, config)
         return wrapped
 
-    def peft_config(self, model: nn.Module, context: MethodContext) -> Any:
+    def peft_config(self, model: nn.Module, context: MethodContext) -> PeftConfig:
         """Return peft's config object with open sizes chosen from the model."""
         import peft
 
         options = {**self.info.fixed_options, **self.options}
         options = {name: value for name, value in options.items() if name not in self._own_options}
-        if isinstance(options.get("target_modules"), str | list):
-            options["target_modules"] = resolve_targets(model, options["target_modules"])
-        layers = targeted(model, options.get("target_modules"))
+        targets = options.get("target_modules")
+        if isinstance(targets, str | list | tuple):
+            options["target_modules"] = targets = resolve_targets(model, targets)
+        layers = targeted(model, targets if isinstance(targets, str | list) else None)
         options = completed(options, self.chosen_sizes(Fit(options, layers, model, context)))
         arguments = {name: _as_config(self.info.options.get(name), value) for name, value in options.items()}
         with self._explained(model):
@@ -143,7 +148,7 @@ class PeftMethod(Method):
             raise ModelError("method", self.name, self.options or None, rule.rstrip(".")) from error
 
 
-def tuner_of(model: nn.Module) -> Any:
+def tuner_of(model: nn.Module) -> BaseTuner:
     """Return peft's own object inside a wrapped model, which does the method's work."""
     return model.base_model
 
@@ -168,7 +173,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _as_config(option: OptionInfo | None, value: Any) -> Any:
+def _as_config(option: OptionInfo | None, value: object) -> object:
     """Turn a mapping into peft's nested config dataclass where the option is one."""
     if option is None or not isinstance(value, Mapping) or "object" not in option.kinds:
         return value

@@ -16,17 +16,22 @@ from orchestrator.errors import ModelError
 from orchestrator.training.methods.contract.method import MethodContext
 from orchestrator.training.methods.contract.structure import Linear, common_divisor, largest_divisor, role_modules
 
-Options = dict[str, Any]
+Options = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Fit:
     """What a size may depend on; ``layers`` are the targeted linear layers."""
 
-    options: Mapping[str, Any]
+    options: Mapping[str, object]
     layers: list[Linear]
     model: nn.Module
     context: MethodContext
+
+    def nested(self, name: str) -> Mapping[str, object]:
+        """Return an option that is a mapping; empty where it is none."""
+        value = self.options.get(name)
+        return value if isinstance(value, Mapping) else {}
 
     @property
     def inputs(self) -> int:
@@ -83,7 +88,8 @@ def _oft(fit: Fit) -> Options:
 
 def _cpt(fit: Fit) -> Options:
     """Context tokens: given ids, else random words of the vocabulary; all as template tokens (type 1)."""
-    ids = fit.options.get("cpt_token_ids") or _sampled_tokens(fit, 16)
+    given_ids = fit.options.get("cpt_token_ids")
+    ids = given_ids if isinstance(given_ids, list | tuple) and given_ids else _sampled_tokens(fit, 16)
     given = {"cpt_token_ids": ids, "cpt_mask": [1] * len(ids), "cpt_tokens_type_mask": [1] * len(ids)}
     return {**given, "num_virtual_tokens": len(ids)}
 
@@ -116,11 +122,11 @@ def _bdlora(fit: Fit) -> Options:
         "target_modules_bd_b": [name for name in names if name not in rows],
         "nblocks": 2,
     }
-    return {"use_bdlora": {**split, **fit.options["use_bdlora"]}}
+    return {"use_bdlora": {**split, **fit.nested("use_bdlora")}}
 
 
 def _velora(fit: Fit) -> Options:
-    return {"velora_config": {"num_groups": largest_divisor(fit.inputs, 64), **fit.options["velora_config"]}}
+    return {"velora_config": {"num_groups": largest_divisor(fit.inputs, 64), **fit.nested("velora_config")}}
 
 
 def _lora(fit: Fit) -> Options:

@@ -11,7 +11,6 @@ import enum
 import json
 import typing
 from pathlib import Path
-from typing import Any
 
 from orchestrator.spec.methods.entries import ENTRIES
 from orchestrator.spec.methods.peft_options import FIELDS_FILE
@@ -93,7 +92,7 @@ def describe(config_class: type[object]) -> dict[str, dict[str, object]]:
     }
 
 
-def _describe_field(hint: object, item: dataclasses.Field[Any]) -> dict[str, object]:
+def _describe_field(hint: object, item: dataclasses.Field[object]) -> dict[str, object]:
     accepted = accepted_by(hint)
     kinds = set(accepted.kinds)
     choices = [choice for choice in accepted.choices if choice not in HIDDEN_CHOICES]
@@ -110,7 +109,7 @@ def _describe_field(hint: object, item: dataclasses.Field[Any]) -> dict[str, obj
     return described
 
 
-def _plain_default(item: dataclasses.Field[Any]) -> object:
+def _plain_default(item: dataclasses.Field[object]) -> object:
     if item.default is not dataclasses.MISSING:
         return item.default
     if item.default_factory is not dataclasses.MISSING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from torch import Tensor
 
 from orchestrator.training.methods.adapters.whole_model import WholeModel
 from orchestrator.training.methods.contract.method import Batch
@@ -13,7 +12,7 @@ from orchestrator.training.methods.contract.method import Batch
 class TaskRouted(WholeModel):
     """``poly`` and ``multitask_prompt_tuning``: every row says its task; all rows are task 0 for now."""
 
-    def forward_kwargs(self, batch: Batch) -> dict[str, Any]:
+    def forward_kwargs(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``task_ids`` of shape (rows,)."""
         ids = batch["input_ids"]
         return {"task_ids": torch.zeros(ids.shape[0], dtype=torch.long, device=ids.device)}

@@ -81,9 +81,9 @@ class Method:
     allows_packing: bool = True
     needs_calibration: bool = False
 
-    def __init__(self, name: str = "full", options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, name: str = "full", options: Mapping[str, object] | None = None) -> None:
         self.name = name
-        self.options: dict[str, Any] = dict(options or {})
+        self.options: dict[str, object] = dict(options or {})
 
     # -- before training ---------------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class Method:
         """Return the micro-batch to train on (masked, noised, ...); must not change ``batch`` in place."""
         return batch
 
-    def forward_kwargs(self, batch: Batch) -> dict[str, Any]:
+    def forward_kwargs(self, batch: Batch) -> dict[str, Tensor]:
         """Return further keyword arguments of the model's forward and of ``generate`` for these rows."""
         return {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -10,11 +10,14 @@ from torch import nn
 from orchestrator.training.methods.contract.method import MethodContext
 from orchestrator.training.methods.lora.calibrated import Calibrated
 
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
 
 class Corda(Calibrated):
     """CorDA (Yang et al. 2024, arXiv 2406.05223)."""
 
-    def attach(self, model: nn.Module, config: Any, context: MethodContext) -> nn.Module:
+    def attach(self, model: nn.Module, config: PeftConfig, context: MethodContext) -> nn.Module:
         """Let peft see the activations of the samples, then start the adapter from them."""
         from peft.tuners.lora.corda import preprocess_corda
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from orchestrator.errors import ModelError
 from orchestrator.training.methods.contract.method import MethodContext
 from orchestrator.training.methods.lora.calibrated import Calibrated, Rows
 
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
 MOST_PASSES = 100
 """EVA goes over the samples until its components settle; after so many passes they never will."""
 
@@ -19,7 +22,7 @@ MOST_PASSES = 100
 class Eva(Calibrated):
     """EVA (Paischer et al. 2024, arXiv 2410.07170)."""
 
-    def attach(self, model: nn.Module, config: Any, context: MethodContext) -> nn.Module:
+    def attach(self, model: nn.Module, config: PeftConfig, context: MethodContext) -> nn.Module:
         """Put the adapter on, then start it from the activations of the samples."""
         from peft import initialize_lora_eva_weights
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from orchestrator.training.methods.contract.method import MethodContext
 from orchestrator.training.methods.lora.calibrated import Calibrated
 
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
 
 class LoraGa(Calibrated):
     """LoRA-GA (Wang et al. 2024, arXiv 2407.05000)."""
 
-    def attach(self, model: nn.Module, config: Any, context: MethodContext) -> nn.Module:
+    def attach(self, model: nn.Module, config: PeftConfig, context: MethodContext) -> nn.Module:
         """Let peft see the gradients of the samples, then start the adapter from them."""
         from peft.tuners.lora.loraga import preprocess_loraga
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,19 @@ from orchestrator.records import TrialConfig
 from orchestrator.training.methods.adapters.peft_adapter import PeftMethod
 from orchestrator.training.methods.contract.method import MethodContext, ParameterGroup
 
-Pair = tuple[Any, Any, float]
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer
+
+Pair = tuple[Tensor, Tensor, float]
 """lora_A (r, inputs), lora_B (outputs, r) and the layer's scaling."""
 
 
 class PreconditionedAdamW(AdamW):
     """AdamW whose gradients are changed in place first; the change itself has no state."""
 
-    def __init__(self, groups: list[ParameterGroup], precondition: Callable[[], None], **arguments: Any) -> None:
-        super().__init__(groups, **arguments)
+    def __init__(self, groups: list[ParameterGroup], precondition: Callable[[], None], config: TrialConfig) -> None:
+        betas = (config.beta1, config.beta2)
+        super().__init__(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon)
         self._precondition = precondition
 
     @torch.no_grad()
@@ -36,7 +40,7 @@ class PreconditionedAdamW(AdamW):
 class Preconditioned(PeftMethod):
     """LoRA whose gradients are preconditioned by the other factor."""
 
-    def __init__(self, name: str, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, name: str, options: Mapping[str, object] | None = None) -> None:
         super().__init__(name, options)
         self.pairs: list[Pair] = []
 
@@ -49,8 +53,7 @@ class Preconditioned(PeftMethod):
     def optimizer(self, groups: list[ParameterGroup], config: TrialConfig) -> Optimizer:
         """Return AdamW with the trial's settings behind the preconditioner."""
         scaled = [{**group, "lr": config.learning_rate * group["learning_rate_scale"]} for group in groups]
-        betas = (config.beta1, config.beta2)
-        return PreconditionedAdamW(scaled, self.precondition, lr=config.learning_rate, betas=betas, eps=config.epsilon)
+        return PreconditionedAdamW(scaled, self.precondition, config)
 
     def precondition(self) -> None:
         """Change the gradients in place."""
@@ -59,7 +62,7 @@ class Preconditioned(PeftMethod):
 
 def lora_pairs(model: nn.Module) -> list[Pair]:
     """Return the factors of every lora layer with both."""
-    layers: list[Any] = [
+    layers: list[LoraLayer] = [
         module for module in model.modules() if hasattr(module, "lora_A") and hasattr(module, "scaling")
     ]
     return [

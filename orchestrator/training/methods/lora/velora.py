@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from orchestrator.training.methods.adapters.peft_adapter import ADAPTER, EXTRA, PeftMethod
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer
 
 
 class Velora(PeftMethod):
@@ -27,7 +30,7 @@ class Velora(PeftMethod):
             module.lora_velora_initialized[ADAPTER] = bool(state[name])
 
 
-def _velora_layers(model: nn.Module) -> list[tuple[str, Any]]:
+def _velora_layers(model: nn.Module) -> list[tuple[str, LoraLayer]]:
     return [
         (name, module)
         for name, module in model.named_modules()

@@ -1,1 +1,1 @@
-"""Methods that train a subset of the model's own parameters."""
+"""Methods that train a part of the model's own parameters."""
