@@ -10,9 +10,10 @@ import pytest
 
 from orchestrator.records import Outcome
 from orchestrator.tracking.in_memory import MemorySink
+from orchestrator.tracking.no_tracker import NoTracker
 from orchestrator.tracking.outbox import delivery
 from orchestrator.tracking.tag_actions import ActionDesk
-from orchestrator.tracking.tracker import ACTION_TAG, AskedAction, NoTracker
+from orchestrator.tracking.tracker import ACTION_TAG, AskedAction
 
 WAIT_SECONDS = 60
 

@@ -19,8 +19,9 @@ from orchestrator.tracking.in_memory import MemoryTracker
 from orchestrator.tracking.mlflow import opening
 from orchestrator.tracking.mlflow.opening import check_tracking_uri, default_tracking_uri
 from orchestrator.tracking.mlflow.ui import ui_command
+from orchestrator.tracking.no_tracker import NoTracker
 from orchestrator.tracking.provenance import provenance_tags
-from orchestrator.tracking.tracker import NoTracker, SweepInfo, SweepOutcome, Tracker
+from orchestrator.tracking.tracker import SweepInfo, SweepOutcome, Tracker
 from orchestrator.tracking.views import experiment_address
 
 

@@ -17,8 +17,9 @@ from orchestrator.results.records import SweepResult, TrackingIds
 from orchestrator.spec.sweep import resolved
 from orchestrator.storage.journal import Record
 from orchestrator.tracking.mlflow.opening import default_tracking_uri
+from orchestrator.tracking.no_tracker import NoTracker
 from orchestrator.tracking.provenance import provenance_tags
-from orchestrator.tracking.tracker import NoTracker, SweepInfo, SweepOutcome, Tracker
+from orchestrator.tracking.tracker import SweepInfo, SweepOutcome, Tracker
 from orchestrator.tracking.trackers import TrackerTask, open_tracker, view_of
 
 FLUSH_SECONDS = 30.0

@@ -19,21 +19,24 @@ from orchestrator.plugins.loading import is_plugin
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """Annotation of a field that holds a name in a table, or names a plug-in."""
+    """Annotation of a field that holds a name in a table, or names a plug-in where there are some of its kind."""
 
     table: Mapping[str, object]
-    plugin: Kind
+    plugin: Kind | None = None
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._known)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return _schema(self.table)
+        return _names(self.table) if self.plugin is None else _schema(self.table)
 
     def _known(self, value: object) -> str:
-        if isinstance(value, str) and (value in self.table or is_plugin(self.plugin, value)):
+        if isinstance(value, str) and (value in self.table or self._is_plugin(value)):
             return value
         raise PydanticKnownError("literal_error", _expected(self.table))
+
+    def _is_plugin(self, value: str) -> bool:
+        return self.plugin is not None and is_plugin(self.plugin, value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +84,11 @@ class NamedIn:
 
 def _schema(table: Mapping[str, object]) -> JsonSchemaValue:
     """Return what an editor may offer: the names, or code of the user's own."""
-    return {"anyOf": [{"enum": list(table), "type": "string"}, {"type": "string", "pattern": REFERENCE}]}
+    return {"anyOf": [_names(table), {"type": "string", "pattern": REFERENCE}]}
+
+
+def _names(table: Mapping[str, object]) -> JsonSchemaValue:
+    return {"enum": list(table), "type": "string"}
 
 
 def _expected(table: Mapping[str, object]) -> dict[str, str]:

@@ -1,0 +1,3 @@
+from orchestrator.testing.evaluation import EvaluationContract as EvaluationContract
+from orchestrator.testing.searcher import SearcherContract as SearcherContract
+from orchestrator.testing.tracker import TrackerContract as TrackerContract
