@@ -16,7 +16,7 @@ from orchestrator.errors import ClusterError
 from orchestrator.spec.cluster import ClusterProfile
 from orchestrator.spec.sweep import Resources
 from orchestrator.storage.capacity import Capacity
-from orchestrator.tuning.ray_internals import use_auth_token_if_present
+from orchestrator.tuning.ray_internals import check_ray, running_cluster, use_auth_token_if_present
 
 CONNECT_SECONDS = 5.0
 
@@ -41,8 +41,10 @@ def connected(profile: ClusterProfile, resources: Resources, planned_trials: int
     """Start or join Ray for the length of the block.
 
     Raises:
-        ClusterError: If the address does not answer, or the cluster cannot hold a single trial.
+        ClusterError: If the installed Ray is not one that was tested, the address does not answer, or the cluster cannot
+            hold a single trial.
     """
+    check_ray()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -62,9 +64,7 @@ def check_address(address: str) -> None:
         ClusterError: With the address and the mend.
     """
     if address == "auto":
-        from ray._private.services import canonicalize_bootstrap_address
-
-        if canonicalize_bootstrap_address("auto") is None:
+        if running_cluster() is None:
             raise ClusterError(
                 "--ray",
                 value=address,

@@ -35,8 +35,11 @@ assert all(importlib.util.find_spec(name) is None for name in ABSENT)
 
 import orchestrator.training
 
+# An extra; the modules of its name need it.
+without_lm_eval = importlib.util.find_spec("lm_eval") is None
 for module in pkgutil.walk_packages(orchestrator.training.__path__, "orchestrator.training."):
-    importlib.import_module(module.name)
+    if not (without_lm_eval and ".lm_eval" in module.name):
+        importlib.import_module(module.name)
 
 from orchestrator.records import TrialConfig
 from orchestrator.settings.trial_setup import DataSettings, EvaluationSet, ModelSettings, TrainingSettings, TrialSetup
