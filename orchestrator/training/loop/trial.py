@@ -34,6 +34,7 @@ from orchestrator.training.loop.random_state import TrialRandom
 from orchestrator.training.loop.step import StepResult, StepRunner, is_out_of_memory
 from orchestrator.training.loop.token_budgets import PROCESS_BUDGETS, TokenBudgets, budget_key, default_budget
 from orchestrator.training.methods.contract.method import Method
+from orchestrator.training.model.activation_checkpointing import enable_activation_checkpointing
 from orchestrator.training.optimizers.build import make_optimizer
 
 Watch = Callable[[TrainingSignal], Decision | None]
@@ -312,7 +313,7 @@ class Trial:
     def _prepare(self) -> StepRunner:
         model: Any = self.model
         if self.settings.gradient_checkpointing:
-            model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+            enable_activation_checkpointing(model)
         answer_loss = make_answer_loss(
             model,
             chunk_tokens=self.settings.loss_chunk_tokens,

@@ -15,6 +15,7 @@ from orchestrator.spec.clusters.profile import ClusterProfile
 from orchestrator.spec.sweep import Resources
 from orchestrator.storage.capacity import Capacity
 from orchestrator.tuning.clusters.cluster import make_cluster
+from orchestrator.tuning.ray_internals import check_ray
 
 # Set before Ray and Tune start; each line says what would happen without it.
 _ENVIRONMENT = {
@@ -37,8 +38,10 @@ def connected(profile: ClusterProfile, resources: Resources, planned_trials: int
     """Start or join Ray for the length of the block.
 
     Raises:
-        ClusterError: If the address does not answer, or the cluster cannot hold a single trial.
+        ClusterError: If the installed Ray is not one that was tested, the address does not answer, or the cluster cannot
+            hold a single trial.
     """
+    check_ray()
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray").setLevel(logging.ERROR)

@@ -10,7 +10,7 @@ from ray.exceptions import AuthenticationError
 
 from orchestrator.errors import ClusterError
 from orchestrator.spec.clusters.profile import ClusterProfile
-from orchestrator.tuning.ray_internals import use_auth_token_if_present
+from orchestrator.tuning.ray_internals import running_cluster, use_auth_token_if_present
 
 CONNECT_SECONDS = 5.0
 
@@ -55,9 +55,7 @@ def check_address(address: str) -> None:
         ClusterError: With the address and the mend.
     """
     if address == "auto":
-        from ray._private.services import canonicalize_bootstrap_address
-
-        if canonicalize_bootstrap_address("auto") is None:
+        if running_cluster() is None:
             raise ClusterError(
                 "--ray",
                 value=address,

@@ -30,9 +30,12 @@ def test_every_entry_has_a_class_and_none_is_excluded():
 
 def test_catalogue_fields_are_those_of_the_installed_peft():
     stored = json.loads(FIELDS_FILE.read_text(encoding="utf-8"))
-    assert stored == json.loads(json.dumps(peft_fields())), (
+    installed = json.loads(json.dumps(peft_fields()))
+    assert stored["configs"] == installed["configs"], (
         "run python -m orchestrator.training.methods.adapters.refresh_peft_fields"
     )
+    minors = {version.rpartition(".")[0] for version in (stored["peft_version"], installed["peft_version"])}
+    assert len(minors) == 1, "the fields are those of another minor version of peft"
 
 
 def test_catalogue_imports_neither_torch_nor_peft():
