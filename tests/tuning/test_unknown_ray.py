@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import ray
 from orchestrator.spec.cluster import ClusterProfile
-from orchestrator.tuning.cluster import connected
+from orchestrator.tuning.clusters.connect import connected
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
