@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any
 
 from orchestrator.coordinating.audits_and_repeats import AuditsAndRepeats
 from orchestrator.coordinating.queues import Assignment, Queues
@@ -25,6 +24,7 @@ from orchestrator.coordinating.searchers.searcher import Searcher
 from orchestrator.coordinating.sweep_state import SweepState
 from orchestrator.coordinating.user_decisions import origin_tags, resume_decision, stop_decision
 from orchestrator.decisions.engine.engine import StoppingEngine
+from orchestrator.decisions.trials import Answer
 from orchestrator.records import Action, Decision, Milestone, Outcome, TrialConfig
 from orchestrator.spec.trial.identity import trial_fingerprint
 from orchestrator.storage.journal import Journal, Record
@@ -89,7 +89,7 @@ class Coordinator:
     @property
     def compares(self) -> bool:
         """Whether trials are compared at rungs, and some go on."""
-        return self.engine.policy.rungs.enabled and not self.engine.policy.record
+        return self.engine.compares
 
     @property
     def last_decision(self) -> Decision | None:
@@ -146,21 +146,9 @@ class Coordinator:
         entry = self.trials[milestone.trial_id]
         if milestone.index < entry.milestones:
             return Action.CONTINUE if not entry.outcome.is_final else Action.STOP
-        dynamics: Mapping[str, Any] = {}
-        if entry.in_search:
-            dynamics = self.engine.dynamics_of(milestone.trial_id, milestone.signals, milestone.samples_seen)
-            decision = self.engine.observe(
-                milestone.trial_id,
-                milestone.index,
-                milestone.samples_seen,
-                milestone.scores,
-                dynamics,
-                milestone.state,
-                halted,
-            )
-        else:
-            decision = self._beside.after_milestone(entry, milestone, halted)
-        record = milestone_record(entry, milestone, dynamics, decision)
+        answer = self._ask(entry, milestone, halted)
+        decision = answer.decision
+        record = milestone_record(entry, milestone, answer.dynamics, decision)
         # Tracking first: its events carry keys and are dropped when repeated, while a milestone that the
         # journal holds is never told again.
         self._state.track_milestone(entry, milestone, decision)
@@ -170,6 +158,11 @@ class Coordinator:
             self._end_by_user(entry, entry.stop_asked)
         self._settle()
         return self._action_after(entry, decision)
+
+    def _ask(self, entry: TrialEntry, milestone: Milestone, halted: Decision | None) -> Answer:
+        if entry.in_search:
+            return self.engine.observe(milestone, halted)
+        return Answer(self._beside.after_milestone(entry, milestone, halted))
 
     def fail(self, trial_id: str, reason: str) -> None:
         """A trial failed for good; the sweep goes on without it."""

@@ -12,7 +12,8 @@ from typing import Any
 
 from orchestrator.coordinating.audits_and_repeats import AuditsAndRepeats
 from orchestrator.coordinating.searchers.searcher import Searcher
-from orchestrator.decisions.engine.engine import StoppingEngine, TrialFacts
+from orchestrator.decisions.engine.engine import StoppingEngine
+from orchestrator.decisions.trials import Answer, ObservedMilestone, TrialFacts
 from orchestrator.records import Decision, Milestone, Outcome, Role, TrialConfig, TrialState
 from orchestrator.storage.journal import Record
 from orchestrator.storage.milestone_reports import decision_from
@@ -173,13 +174,14 @@ class SweepState:
         entry, decision = self._told(record)
         if entry.in_search:
             self.engine.restore_observation(
-                entry.trial_id,
-                record["index"],
-                record["samples_seen"],
-                record["scores"],
-                record["dynamics"],
-                TrialState(record["state"]),
-                decision,
+                ObservedMilestone(
+                    entry.trial_id,
+                    record["index"],
+                    record["samples_seen"],
+                    TrialState(record["state"]),
+                    record["scores"],
+                    Answer(decision, record["dynamics"]),
+                )
             )
         self.take(entry, decision, record)
 

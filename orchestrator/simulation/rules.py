@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from orchestrator.decisions.engine.policy import DEFAULT_POLICY, StoppingPolicy
-from orchestrator.decisions.forecast.forecast import ForecastRule
-from orchestrator.decisions.rungs.rung import RungRule
+from orchestrator.decisions.rules.divergence import DivergenceRule
+from orchestrator.decisions.rules.forecast import ForecastRule
+from orchestrator.decisions.rules.rungs import RungRule
 from orchestrator.errors import InputError, nearest
 from orchestrator.simulation.engine import baselines, ranking
 from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
@@ -172,12 +173,12 @@ def _bound(make: Callable[[str, float], Scheduler], name: str, value: float) -> 
 
 def _rungs(name: str, factor: float) -> Scheduler:
     """Ours without a forecast; nothing in it looks at training signals."""
-    policy = StoppingPolicy(rungs=RungRule(reduction_factor=factor), forecast=ForecastRule(enabled=False))
+    policy = StoppingPolicy((DivergenceRule(), RungRule(reduction_factor=factor)))
     return EngineScheduler(policy, name, with_dynamics=False)
 
 
 def _forecast(name: str, miss: float) -> Scheduler:
-    return EngineScheduler(StoppingPolicy(forecast=ForecastRule(enabled=True, miss=miss)), name)
+    return EngineScheduler(StoppingPolicy((DivergenceRule(), RungRule(), ForecastRule(miss=miss))), name)
 
 
 def _halving(order: ranking.Ranking) -> Callable[[str, float], Scheduler]:

@@ -1,10 +1,11 @@
 """A sweep file that says nothing of stopping gets the policy that replays and benchmarks call ours."""
 
-import dataclasses
+from dataclasses import replace
 
-from orchestrator.api.plan.policy import make_policy
+from orchestrator.api.plan.policy import make_engine, make_policy
 from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.decisions.engine.policy import DEFAULT_POLICY
+from orchestrator.decisions.rules.rungs import RungRule
 from orchestrator.spec.loading import parse_sweep
 
 SWEEP = {
@@ -18,11 +19,15 @@ SWEEP = {
 
 def test_default_of_the_sweep_file_is_the_default_policy() -> None:
     spec = parse_sweep(SWEEP)
-    policy = make_policy(spec, plan_sweep(spec, 1000), record=False)
+    plan = plan_sweep(spec, 1000)
+    policy = make_policy(spec, plan, record=False)
+    (rungs,) = (rule for rule in policy.rules if isinstance(rule, RungRule))
     # The file names every milestone before the last as a rung; the policy leaves that to its own default.
-    assert policy.rungs.levels == tuple(range(len(spec.milestones) - 1))
-    # How often rows are seen is told by data and budget, not by a default.
-    assert policy.forecast.epochs == 0.512
-    forecast = dataclasses.replace(policy.forecast, epochs=DEFAULT_POLICY.forecast.epochs)
-    assert dataclasses.replace(policy, rungs=DEFAULT_POLICY.rungs, forecast=forecast) == DEFAULT_POLICY
-    assert dataclasses.replace(policy.rungs, levels=None) == DEFAULT_POLICY.rungs
+    assert rungs.milestones == tuple(range(len(spec.milestones) - 1))
+    rules = tuple(replace(rule, milestones=None) if isinstance(rule, RungRule) else rule for rule in policy.rules)
+    assert replace(policy, rules=rules) == DEFAULT_POLICY
+
+
+def test_how_often_rows_are_seen_is_told_by_data_and_budget() -> None:
+    spec = parse_sweep(SWEEP)
+    assert make_engine(spec, plan_sweep(spec, 1000), record=False).sweep.epochs == 0.512

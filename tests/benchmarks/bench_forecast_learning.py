@@ -11,16 +11,16 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.decisions.engine.engine import StoppingEngine
-from orchestrator.decisions.engine.policy import DEFAULT_POLICY
-from orchestrator.decisions.forecast.forecast import ForecastRule, Survey, forecast, survey
+from orchestrator.decisions.engine.engine import StoppingEngine, StoppingPolicy, SweepOutline
+from orchestrator.decisions.forecast.forecast import Survey, forecast, survey
 from orchestrator.decisions.forecast.model import ForecastModel
 from orchestrator.decisions.forecast.panel import Array
 from orchestrator.decisions.objective import Key, Objective
+from orchestrator.decisions.rules.forecast import ForecastRule
+from orchestrator.decisions.rules.rungs import RungRule
 from orchestrator.decisions.rungs.cohort import RungSystem
 from orchestrator.records import Outcome, TrialState
 from orchestrator.simulation.engine.trial_course import courses_of
@@ -37,6 +37,7 @@ from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.simulation.replay_files import recorded_files
 from tests.benchmarks.bench_stopping import AWAY, IN_DISTRIBUTION, print_table
 from tests.benchmarks.common import machine
+from tests.worlds.engines import observe
 
 METRICS = (IN_DISTRIBUTION, *AWAY)
 DRAWS = 4
@@ -50,7 +51,7 @@ def value_errors(
     Errors are mean absolute ones of the trials that have not ended, in standard deviations of the better half's finals.
     """
     found, random = [], np.random.default_rng(0)
-    rule = ForecastRule(enabled=True, weights=model)
+    rule = ForecastRule(fitted=model)
     for seen, finals in cohorts(sweep, metric, model):
         better = np.flatnonzero(np.isfinite(finals) & (seen.mean <= np.median(seen.mean)))
         if len(better) < 3:
@@ -91,8 +92,8 @@ def second_wave(
     order = [trial.trial for trial in sweep.trials]
     np.random.default_rng(seed).shuffle(order)
     half = len(order) // 2
-    policy = replace(DEFAULT_POLICY, forecast=replace(DEFAULT_POLICY.forecast, weights=model, epochs=sweep.epochs))
-    engine = StoppingEngine(policy, sweep.levels, objective)
+    policy = StoppingPolicy((RungRule(), ForecastRule(fitted=model)))
+    engine = StoppingEngine(policy, SweepOutline(sweep.levels, objective, sweep.epochs))
     if not learns:
         forgetful(engine)
     spent = [run_wave(engine, sweep, wave) for wave in (order[:half], order[half:])]
@@ -109,14 +110,14 @@ def forgetful(engine: StoppingEngine) -> None:
     def nothing(trial_id: str, key: Key) -> None:
         del trial_id, key
 
-    ordinary = engine._new_system
+    ordinary = engine._system
 
-    def new_system(cohort: str) -> RungSystem:
+    def system_of(cohort: str) -> RungSystem:
         system = ordinary(cohort)
         system.finish = nothing  # type: ignore[method-assign]
         return system
 
-    engine._new_system = new_system  # type: ignore[method-assign]
+    engine._system = system_of  # type: ignore[method-assign]
 
 
 def run_wave(engine: StoppingEngine, sweep: RecordedSweep, wave: Sequence[str]) -> int:
@@ -131,7 +132,7 @@ def run_wave(engine: StoppingEngine, sweep: RecordedSweep, wave: Sequence[str]) 
             station = courses.stations[trial_id][place]
             signals = sweep.trial(trial_id).signals_between(spent[trial_id], station.samples_seen)
             state = TrialState.DIVERGED if station.diverged else TrialState.RUNNING
-            engine.observe(trial_id, station.level_index, station.samples_seen, station.scores, signals, state)
+            observe(engine, trial_id, station.level_index, station.samples_seen, station.scores, signals, state)
             spent[trial_id] = station.samples_seen
         engine.settle(len(wave), 0)
         at = {trial_id: place + 1 for trial_id, place in at.items() if engine.outcome(trial_id) is Outcome.RUNNING}

@@ -98,7 +98,7 @@ def test_divergence_switched_off_says_nothing():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"loss_margin_nats": 0}, {"grad_norm_factor": 1}, {"loss_factor": 0.5}, {"patience_steps": 0}]
+    "wrong", [{"loss_margin": 0}, {"grad_norm_factor": 1}, {"loss_factor": 0.5}, {"patience_steps": 0}]
 )
 def test_divergence_rule_refuses_senseless_parameters(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

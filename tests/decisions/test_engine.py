@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.decisions.engine.engine import StoppingEngine, StoppingPolicy, TrialFacts
+from orchestrator.decisions.engine.engine import StoppingEngine, StoppingPolicy, SweepOutline, TrialFacts
 from orchestrator.decisions.objective import Constraint, Objective
 from orchestrator.decisions.rules.divergence import DivergenceRule
 from orchestrator.decisions.rules.early_dynamics import EarlyDynamicsRule
-from orchestrator.decisions.rungs.rung import RungRule
+from orchestrator.decisions.rules.rungs import RungRule
+from orchestrator.decisions.trials import Answer, ObservedMilestone
 from orchestrator.errors import SpecError
 from orchestrator.records import Action, Decision, Outcome, TrainingSignal, TrialState
+from tests.worlds.engines import RememberingEngine, observe
 
 LEVELS = (128, 256, 512, 1024)
 OBJECTIVE = Objective("eval/loss")
@@ -26,7 +28,7 @@ def facts(trial_id, *, cohort="c", method="full", rate=1e-4, batch=32):
 
 
 def new_engine(trials, *, closed=True, policy=None, objective=OBJECTIVE, levels=LEVELS):
-    engine = StoppingEngine(policy or StoppingPolicy(), levels, objective)
+    engine = RememberingEngine(policy or only_rungs(), SweepOutline(levels, objective))
     for trial in trials:
         engine.add_trial(trial)
     if closed:
@@ -39,7 +41,7 @@ def crowd(count, *, method="full", cohort="c"):
 
 
 def only_rungs(**parameters):
-    return StoppingPolicy(rungs=RungRule(**parameters))
+    return StoppingPolicy((DivergenceRule(), RungRule(**parameters)))
 
 
 def signals(level, previous, loss, norm, batch=32):
@@ -77,10 +79,10 @@ class Sweep:
 
     def _finish(self, trial_id, level):
         if self.diverges(trial_id, level):
-            decision = self.engine.observe(trial_id, level, LEVELS[level] - 7, {}, None, TrialState.DIVERGED)
+            decision = observe(self.engine, trial_id, level, LEVELS[level] - 7, {}, (), TrialState.DIVERGED)
         else:
             scores = {"eval/loss": self.score(trial_id, level)}
-            decision = self.engine.observe(trial_id, level, LEVELS[level], scores)
+            decision = observe(self.engine, trial_id, level, LEVELS[level], scores)
         self._take([decision])
 
     def _take(self, decisions):
@@ -193,8 +195,8 @@ def test_engine_never_leaves_a_slot_idle_while_a_promising_trial_waits(count, sl
 
 def test_engine_settle_gives_an_idle_slot_to_the_best_that_waits():
     engine = new_engine(crowd(4), policy=only_rungs(quota_per_method=0))
-    engine.observe("t000", 0, 128, {"eval/loss": 2.0})
-    engine.observe("t001", 0, 128, {"eval/loss": 1.0})
+    observe(engine, "t000", 0, 128, {"eval/loss": 2.0})
+    observe(engine, "t001", 0, 128, {"eval/loss": 1.0})
     assert engine.settle(idle_slots=0, runnable=2) == []
     assert engine.settle(idle_slots=1, runnable=2) == []
     (decision,) = engine.settle(idle_slots=1, runnable=0)
@@ -209,10 +211,10 @@ def test_engine_settle_gives_an_idle_slot_to_the_best_that_waits():
 def test_engine_settle_returns_promotions_best_first_then_stops():
     engine = new_engine(crowd(6), policy=only_rungs(quota_per_method=0))
     scores = {"t000": 6.0, "t001": 5.0, "t002": 3.0, "t003": 4.0, "t004": 2.0}
-    waits = [engine.observe(t, 0, 128, {"eval/loss": v}).action for t, v in scores.items()]
+    waits = [observe(engine, t, 0, 128, {"eval/loss": v}).action for t, v in scores.items()]
     assert waits[:3] == [Action.PAUSE] * 3
     assert waits[3:] == [Action.PAUSE, Action.CONTINUE]
-    last = engine.observe("t005", 0, 130, {"eval/loss": 1.0})
+    last = observe(engine, "t005", 0, 130, {"eval/loss": 1.0})
     assert last.action is Action.CONTINUE
     assert last.samples_seen == 130
     made = engine.settle(0, 0)
@@ -228,13 +230,13 @@ def test_engine_settle_returns_promotions_best_first_then_stops():
 
 def test_engine_open_ended_cohort_promotes_asynchronously_and_stops_nothing():
     engine = new_engine(crowd(6), closed=False, policy=only_rungs(quota_per_method=0))
-    assert engine.observe("t000", 0, 128, {"eval/loss": 3.0}).action is Action.PAUSE
-    decision = engine.observe("t001", 0, 128, {"eval/loss": 2.0})
+    assert observe(engine, "t000", 0, 128, {"eval/loss": 3.0}).action is Action.PAUSE
+    decision = observe(engine, "t001", 0, 128, {"eval/loss": 2.0})
     assert decision.action is Action.CONTINUE
     assert decision.evidence["basis"] == "async"
     assert decision.evidence["outstanding"] is None
-    assert engine.observe("t002", 0, 128, {"eval/loss": 9.0}).action is Action.PAUSE
-    assert engine.observe("t003", 0, 128, {"eval/loss": 8.0}).action is Action.PAUSE
+    assert observe(engine, "t002", 0, 128, {"eval/loss": 9.0}).action is Action.PAUSE
+    assert observe(engine, "t003", 0, 128, {"eval/loss": 8.0}).action is Action.PAUSE
     assert [d.trial_id for d in engine.settle(idle_slots=1, runnable=5)] == ["t000"]
     assert engine.settle(idle_slots=1, runnable=5) == []
     engine.close_arrivals()
@@ -247,13 +249,13 @@ def test_engine_open_ended_cohort_promotes_asynchronously_and_stops_nothing():
 def test_engine_expect_makes_a_cohort_as_good_as_closed():
     engine = new_engine(crowd(2), closed=False, policy=only_rungs(quota_per_method=0))
     engine.expect("c", 3)
-    engine.observe("t000", 0, 128, {"eval/loss": 1.0})
-    decision = engine.observe("t001", 0, 128, {"eval/loss": 2.0})
+    observe(engine, "t000", 0, 128, {"eval/loss": 1.0})
+    decision = observe(engine, "t001", 0, 128, {"eval/loss": 2.0})
     assert decision.action is Action.PAUSE
     assert decision.evidence["outstanding"] == 1
     assert [d.trial_id for d in engine.settle(0, 1)] == ["t000"]
     engine.add_trial(facts("t9"))
-    assert engine.observe("t9", 0, 128, {"eval/loss": 3.0}).action is Action.STOP
+    assert observe(engine, "t9", 0, 128, {"eval/loss": 3.0}).action is Action.STOP
     assert [(d.trial_id, d.action) for d in engine.settle(0, 0)] == [("t001", Action.CONTINUE)]
 
 
@@ -268,7 +270,7 @@ def test_engine_never_hangs_when_announced_trials_never_come():
 def test_engine_open_ended_cohort_that_stalls_is_judged_as_one_wave():
     engine = new_engine(crowd(4), closed=False, policy=only_rungs(quota_per_method=0))
     scores = {"t000": 1.0, "t001": 2.0, "t002": 3.0, "t003": 4.0}
-    assert [engine.observe(t, 0, 128, {"eval/loss": v}).action for t, v in scores.items()] == [Action.PAUSE] * 4
+    assert [observe(engine, t, 0, 128, {"eval/loss": v}).action for t, v in scores.items()] == [Action.PAUSE] * 4
     assert engine.settle(1, 1)[0].trial_id == "t000"
     engine.mark_failed("t000")
     made = [(d.trial_id, d.action, d.evidence["basis"]) for d in engine.settle(1, 0)]
@@ -277,7 +279,7 @@ def test_engine_open_ended_cohort_that_stalls_is_judged_as_one_wave():
     made = [(d.trial_id, d.action) for d in engine.settle(1, 0)]
     assert made == [("t002", Action.STOP), ("t003", Action.STOP)]
     engine.add_trial(facts("late"))
-    assert engine.observe("late", 0, 128, {"eval/loss": 1.0}).action is Action.CONTINUE
+    assert observe(engine, "late", 0, 128, {"eval/loss": 1.0}).action is Action.CONTINUE
 
 
 # -- quota ---------------------------------------------------------------------------------------
@@ -304,7 +306,7 @@ def test_engine_quota_keeps_a_method_alive_until_its_best_rate_is_bracketed():
 
 def test_engine_stops_a_trial_whose_objective_is_not_a_number():
     engine = new_engine(crowd(3))
-    decision = engine.observe("t000", 0, 128, {"eval/loss": math.nan})
+    decision = observe(engine, "t000", 0, 128, {"eval/loss": math.nan})
     assert decision.action is Action.STOP
     assert "not a finite number" in decision.reason
     assert decision.evidence["value"] is None
@@ -315,18 +317,18 @@ def test_engine_diverged_trial_keeps_the_reason_from_the_worker():
     engine = new_engine(crowd(2))
     signal = TrainingSignal(3, 96, 960, math.nan, math.nan, 1.0, 1e-4, 1.0, 1.0)
     halted = DivergenceRule().watch("t000")(signal)
-    decision = engine.observe("t000", 0, 96, {}, None, TrialState.DIVERGED, halted)
+    decision = observe(engine, "t000", 0, 96, {}, (), TrialState.DIVERGED, halted)
     assert halted is not None
     assert decision == replace(halted, cohort="c")
     assert engine.outcome("t000") is Outcome.DIVERGED
-    assert engine.observe("t001", 0, 128, {"eval/loss": 1.0}).action is Action.CONTINUE
+    assert observe(engine, "t001", 0, 128, {"eval/loss": 1.0}).action is Action.CONTINUE
     assert engine.decisions[0] == decision
 
 
 def test_engine_missing_metric_is_an_error_and_changes_nothing():
     engine = new_engine(crowd(2))
     with pytest.raises(SpecError, match="available metrics: train/loss"):
-        engine.observe("t000", 0, 128, {"train/loss": 1.0})
+        observe(engine, "t000", 0, 128, {"train/loss": 1.0})
     assert engine.trials["t000"].milestone == -1
     assert engine.decisions == []
 
@@ -334,8 +336,8 @@ def test_engine_missing_metric_is_an_error_and_changes_nothing():
 def test_engine_ranks_feasible_trials_before_infeasible_ones():
     objective = Objective("eval/loss", constraints=(Constraint("general/forgetting", at_most=0.05),))
     engine = new_engine(crowd(2), objective=objective, policy=only_rungs(quota_per_method=0))
-    engine.observe("t000", 0, 128, {"eval/loss": 0.1, "general/forgetting": 0.5})
-    assert engine.observe("t001", 0, 128, {"eval/loss": 3.0, "general/forgetting": 0.0}).action is Action.CONTINUE
+    observe(engine, "t000", 0, 128, {"eval/loss": 0.1, "general/forgetting": 0.5})
+    assert observe(engine, "t001", 0, 128, {"eval/loss": 3.0, "general/forgetting": 0.0}).action is Action.CONTINUE
     (stop,) = engine.settle(0, 0)
     assert stop.trial_id == "t000"
     assert "breaks general/forgetting <= 0.05" in stop.reason
@@ -351,8 +353,8 @@ def test_engine_does_not_count_a_trial_twice_after_a_failure():
     engine.add_trial(facts("t000", rate=1e-5))
     assert engine.outcome("t000") is Outcome.PENDING
     for trial_id, value in (("t001", 1.0), ("t002", 2.0), ("t003", 3.0)):
-        engine.observe(trial_id, 0, 128, {"eval/loss": value})
-    decision = engine.observe("t000", 0, 128, {"eval/loss": 4.0})
+        observe(engine, trial_id, 0, 128, {"eval/loss": value})
+    decision = observe(engine, "t000", 0, 128, {"eval/loss": 4.0})
     assert decision.evidence["rung_size"] == 4
     assert decision.action is Action.STOP
     assert {d.trial_id for d in engine.settle(0, 0) if d.action is Action.CONTINUE} <= {"t001", "t002"}
@@ -360,38 +362,38 @@ def test_engine_does_not_count_a_trial_twice_after_a_failure():
 
 def test_engine_restarted_trial_passes_rungs_it_was_promoted_from():
     engine = new_engine(crowd(2), policy=only_rungs(quota_per_method=0))
-    engine.observe("t001", 0, 128, {"eval/loss": 2.0})
-    engine.observe("t000", 0, 128, {"eval/loss": 1.0})
+    observe(engine, "t001", 0, 128, {"eval/loss": 2.0})
+    observe(engine, "t000", 0, 128, {"eval/loss": 1.0})
     engine.settle(0, 0)
     engine.mark_failed("t000")
     engine.add_trial(facts("t000", rate=1e-5))
-    again = engine.observe("t000", 0, 128, {"eval/loss": 1.5})
+    again = observe(engine, "t000", 0, 128, {"eval/loss": 1.5})
     assert again.action is Action.CONTINUE
     assert "already promoted" in again.reason
-    assert engine.observe("t000", 1, 256, {"eval/loss": 1.0}).evidence["rung_size"] == 1
+    assert observe(engine, "t000", 1, 256, {"eval/loss": 1.0}).evidence["rung_size"] == 1
 
 
 def test_engine_repeated_report_of_a_paused_trial_replaces_the_first():
     engine = new_engine(crowd(3), policy=only_rungs(quota_per_method=0))
-    engine.observe("t000", 0, 128, {"eval/loss": 2.0})
-    again = engine.observe("t000", 0, 128, {"eval/loss": 1.0})
+    observe(engine, "t000", 0, 128, {"eval/loss": 2.0})
+    again = observe(engine, "t000", 0, 128, {"eval/loss": 1.0})
     assert again.evidence["rung_size"] == 1
     assert again.evidence["value"] == 1.0
 
 
 def test_engine_repeated_report_of_an_ended_trial_repeats_the_verdict():
     engine = new_engine(crowd(2))
-    stop = engine.observe("t000", 0, 128, {"eval/loss": math.nan})
-    assert engine.observe("t000", 0, 128, {"eval/loss": 1.0}) == stop
+    stop = observe(engine, "t000", 0, 128, {"eval/loss": math.nan})
+    assert observe(engine, "t000", 0, 128, {"eval/loss": 1.0}) == stop
     assert engine.decisions == [stop]
 
 
 def test_engine_forget_makes_a_trial_never_have_been():
     engine = new_engine(crowd(3), closed=False, policy=only_rungs(quota_per_method=0))
     engine.expect("c", 3)
-    engine.observe("t000", 0, 128, {"eval/loss": 1.0})
+    observe(engine, "t000", 0, 128, {"eval/loss": 1.0})
     engine.forget("t002")
-    decision = engine.observe("t001", 0, 128, {"eval/loss": 2.0})
+    decision = observe(engine, "t001", 0, 128, {"eval/loss": 2.0})
     assert decision.action is Action.STOP
     assert decision.evidence["rung_size"] == 2
 
@@ -403,9 +405,9 @@ def test_engine_add_trial_is_idempotent_but_refuses_other_facts():
     with pytest.raises(ValueError, match="other facts"):
         engine.add_trial(facts("t000", rate=1.0))
     with pytest.raises(ValueError, match="unknown"):
-        engine.observe("nobody", 0, 128, {})
+        observe(engine, "nobody", 0, 128, {})
     with pytest.raises(ValueError, match="milestone 9"):
-        engine.observe("t000", 9, 128, {})
+        observe(engine, "t000", 9, 128, {})
 
 
 # -- record, levels without rungs, end ------------------------------------------------------------
@@ -415,7 +417,7 @@ def test_engine_add_trial_is_idempotent_but_refuses_other_facts():
 @given(seed=st.integers(0, 10**6), slots=st.integers(1, 4))
 def test_engine_record_mode_never_stops_or_pauses(seed, slots):
     rng = random.Random(seed)
-    policy = StoppingPolicy(record=True, early_dynamics=EarlyDynamicsRule(enabled=True))
+    policy = StoppingPolicy((DivergenceRule(), RungRule(), EarlyDynamicsRule(enabled=True)), record=True)
     engine = new_engine(crowd(12), policy=policy)
     sweep = Sweep(engine, lambda trial_id, level: rng.choice([rng.random(), math.nan]), slots=slots, seed=seed).run()
     assert {decision.action for decision in sweep.made} == {Action.CONTINUE}
@@ -424,14 +426,14 @@ def test_engine_record_mode_never_stops_or_pauses(seed, slots):
 
 
 def test_engine_without_rungs_lets_everything_pass():
-    engine = new_engine(crowd(6), policy=StoppingPolicy(rungs=RungRule(enabled=False)))
+    engine = new_engine(crowd(6), policy=only_rungs(enabled=False))
     sweep = Sweep(engine, lambda trial_id, level: float(trial_id[1:]), slots=2).run()
     assert sweep.with_outcome(Outcome.COMPLETED) == set(engine.trials)
     assert {decision.rule for decision in sweep.made} == {"milestone", "budget"}
 
 
 def test_engine_compares_only_at_the_chosen_rungs():
-    engine = new_engine(crowd(4), policy=only_rungs(levels=(1,), quota_per_method=0))
+    engine = new_engine(crowd(4), policy=only_rungs(milestones=(1,), quota_per_method=0))
     sweep = Sweep(engine, lambda trial_id, level: float(trial_id[1:]), slots=2).run()
     assert sweep.reached(1) == set(engine.trials)
     assert len(sweep.reached(2)) == 2
@@ -450,7 +452,7 @@ def test_engine_winner_is_the_best_that_completed():
 def test_engine_winner_before_anything_completed_is_the_best_at_the_deepest_milestone():
     engine = new_engine(crowd(3), policy=only_rungs(quota_per_method=0))
     for trial_id, value in (("t000", 3.0), ("t001", 1.0), ("t002", 2.0)):
-        engine.observe(trial_id, 0, 128, {"eval/loss": value})
+        observe(engine, trial_id, 0, 128, {"eval/loss": value})
     found = engine.winner()
     assert found is not None
     assert found.winner.trial_id == "t001"
@@ -460,20 +462,20 @@ def test_engine_winner_before_anything_completed_is_the_best_at_the_deepest_mile
 @pytest.mark.parametrize(
     ("levels", "policy", "words"),
     [
-        ((), StoppingPolicy(), "levels"),
-        ((256, 128), StoppingPolicy(), "levels"),
-        ((128, 256), only_rungs(levels=(1,)), "rung at milestone 1"),
-        ((128,), StoppingPolicy(early_dynamics=EarlyDynamicsRule(enabled=True)), "share"),
+        ((), only_rungs(), "levels"),
+        ((256, 128), only_rungs(), "levels"),
+        ((128, 256), only_rungs(milestones=(1,)), "rung at milestone 1"),
+        ((128,), StoppingPolicy((RungRule(), EarlyDynamicsRule(enabled=True))), "share"),
     ],
 )
 def test_engine_refuses_levels_that_do_not_fit(levels, policy, words):
     with pytest.raises(ValueError, match=words):
-        StoppingEngine(policy, levels, OBJECTIVE)
+        StoppingEngine(policy, SweepOutline(levels, OBJECTIVE))
 
 
 # -- early dynamics ------------------------------------------------------------------------------
 
-DYNAMICS = StoppingPolicy(rungs=RungRule(enabled=False), early_dynamics=EarlyDynamicsRule(enabled=True, share=0.25))
+DYNAMICS = StoppingPolicy((EarlyDynamicsRule(enabled=True, share=0.25),))
 
 
 def feed(engine, order, norm_of, loss_of, level=1):
@@ -482,7 +484,7 @@ def feed(engine, order, norm_of, loss_of, level=1):
             previous = LEVELS[index - 1] if index else 0
             start = [replace(signals(LEVELS[0], 0, 9.0, 1.0)[0], samples_seen=8)] if index == 0 else []
             rows = start + signals(LEVELS[index], previous, loss_of(trial_id), norm_of(trial_id))
-            engine.observe(trial_id, index, LEVELS[index], {"eval/loss": loss_of(trial_id)}, rows)
+            observe(engine, trial_id, index, LEVELS[index], {"eval/loss": loss_of(trial_id)}, rows)
     return engine.settle(0, 0)
 
 
@@ -500,7 +502,7 @@ def test_engine_early_dynamics_stops_the_same_trials_in_any_order(order):
 
 
 def test_engine_early_dynamics_vetoes_only_what_the_rungs_let_pass():
-    policy = replace(DYNAMICS, rungs=RungRule(quota_per_method=0, levels=(1,)))
+    policy = StoppingPolicy((RungRule(quota_per_method=0, milestones=(1,)), *DYNAMICS.rules))
     engine = new_engine(crowd(8), policy=policy)
     feed(engine, sorted(engine.trials), lambda t: 1.0 + int(t[1:]), lambda t: 4.0 - 0.1 * int(t[1:]))
     rules = {t: engine.trials[t].last.rule for t in engine.trials if engine.outcome(t) is Outcome.STOPPED}
@@ -508,12 +510,13 @@ def test_engine_early_dynamics_vetoes_only_what_the_rungs_let_pass():
 
 
 def test_engine_dynamics_of_changes_nothing_and_goes_on_over_milestones():
-    engine = new_engine(crowd(2), policy=StoppingPolicy(rungs=RungRule(enabled=False)))
+    engine = new_engine(crowd(2), policy=only_rungs(enabled=False))
     first = signals(128, 0, 4.0, 1.0)
     found = engine.dynamics_of("t000", first, 128)
     assert engine.dynamics_of("t000", first, 128) == found
     assert engine.trials["t000"].dynamics == {}
-    engine.observe("t000", 0, 128, {"eval/loss": 1.0}, json.loads(json.dumps(found)))
+    observe(engine, "t000", 0, 128, {"eval/loss": 1.0}, first)
+    assert json.loads(json.dumps(engine.trials["t000"].dynamics)) == found
     later = engine.dynamics_of("t000", signals(256, 128, 2.0, 1.0), 256)
     assert later["loss_start"] == 4.0
     assert later["loss_relative"] == 0.5
@@ -548,10 +551,9 @@ def busy_sweep(seed, closed=True):
 @pytest.mark.parametrize("seed", range(5))
 def test_engine_replay_of_its_events_gives_the_same_decisions(seed, closed):
     engine = busy_sweep(seed, closed).engine
-    events = json.loads(json.dumps(engine.events))
-    again = StoppingEngine.replay(engine.policy, LEVELS, OBJECTIVE, events)
+    again = RememberingEngine.told(engine.policy, engine.sweep, engine.calls)
     assert again.decisions == engine.decisions
-    assert again.events == engine.events
+    assert again.calls == engine.calls
     assert busy_sweep(seed, closed).engine.decisions == engine.decisions
 
 
@@ -560,27 +562,23 @@ def test_engine_replay_of_its_events_gives_the_same_decisions(seed, closed):
 def test_engine_restored_from_a_journal_goes_on_as_if_uninterrupted(seed, cut):
     """Feeds a prefix of a sweep with its decisions given, as a journal does, and the rest as it happened."""
     engine = busy_sweep(seed).engine
-    again = StoppingEngine(engine.policy, LEVELS, OBJECTIVE)
-    made = deque(engine.decisions)
-    for number, event in enumerate(engine.events):
-        values = {name: value for name, value in event.items() if name != "event"}
-        if event["event"] == "add_trial":
-            again.add_trial(TrialFacts(**values["facts"]))
-        elif event["event"] == "close_arrivals":
-            again.close_arrivals()
-        elif event["event"] == "observe":
-            values.pop("halted")
-            values["state"] = TrialState(values["state"])
-            given = made.popleft()
+    again = StoppingEngine(engine.policy, engine.sweep)
+    made, answers = deque(engine.decisions), deque(engine.answers)
+    for number, (name, arguments) in enumerate(engine.calls):
+        if name == "observe":
+            answer = answers.popleft()
+            assert made.popleft() == answer.decision
             if number < cut:
-                again.restore_observation(**values, decision=given)
+                again.restore_observation(journaled(arguments[0], answer))
             else:
-                assert again.observe(**values) == given
+                assert again.observe(*arguments) == answer
+        elif name != "settle":
+            getattr(again, name)(*arguments)
         elif number < cut:
-            while made and not is_observed(made[0], engine.events, number):
+            while made and not is_observed(made[0], engine.calls, number):
                 again.restore_decision(made.popleft())
         else:
-            assert all(decision == made.popleft() for decision in again.settle(**values))
+            assert all(decision == made.popleft() for decision in again.settle(*arguments))
     assert {t: p.outcome for t, p in again.trials.items()} == {t: p.outcome for t, p in engine.trials.items()}
     assert again.decisions == engine.decisions
     assert again.settle(0, 0) == []
@@ -592,22 +590,27 @@ def test_engine_restored_early_dynamics_judges_as_before():
     engine = new_engine(crowd(8), policy=DYNAMICS)
     feed(engine, order[:5], norm, loss)
     again = new_engine(crowd(8), policy=DYNAMICS)
-    given = iter(engine.decisions)
-    for event in json.loads(json.dumps(engine.events)):
-        if event["event"] == "observe":
-            values = {name: value for name, value in event.items() if name not in ("event", "halted", "state")}
-            again.restore_observation(**values, state=TrialState(event["state"]), decision=next(given))
+    milestones = [arguments[0] for name, arguments in engine.calls if name == "observe"]
+    for milestone, answer in zip(milestones, list(engine.answers), strict=True):
+        again.restore_observation(journaled(milestone, answer))
     assert feed(again, order[5:], norm, loss) == feed(engine, order[5:], norm, loss)
     assert again.decisions == engine.decisions
     assert again.outcome("t006") is Outcome.STOPPED
 
 
-def is_observed(decision: Decision, events, number):
-    """Whether a decision was made by the observation that follows event ``number``."""
-    after = next((event for event in events[number + 1 :] if event["event"] == "observe"), None)
-    if after is None or after["trial_id"] != decision.trial_id:
+def journaled(milestone, answer):
+    """Return a milestone as it comes back from a journal's JSON."""
+    scores, dynamics = json.loads(json.dumps([milestone.scores, answer.dynamics]))
+    kept = Answer(answer.decision, dynamics)
+    return ObservedMilestone(milestone.trial_id, milestone.index, milestone.samples_seen, milestone.state, scores, kept)
+
+
+def is_observed(decision: Decision, calls, number):
+    """Whether a decision was made by the observation that follows call ``number``."""
+    after = next((arguments[0] for name, arguments in calls[number + 1 :] if name == "observe"), None)
+    if after is None or after.trial_id != decision.trial_id:
         return False
-    return after["samples_seen"] == decision.samples_seen
+    return after.samples_seen == decision.samples_seen
 
 
 def test_engine_folds_ten_thousand_trials_in_seconds():
@@ -620,7 +623,7 @@ def test_engine_folds_ten_thousand_trials_in_seconds():
     queue, observed = deque((trial.trial_id, 0) for trial in trials), 0
     while queue:
         trial_id, level = queue.popleft()
-        first = engine.observe(trial_id, level, LEVELS[level], {"eval/loss": score[trial_id] - 0.1 * level})
+        first = observe(engine, trial_id, level, LEVELS[level], {"eval/loss": score[trial_id] - 0.1 * level})
         observed += 1
         for decision in [first, *engine.settle(max(0, 8 - len(queue)), len(queue))]:
             if decision.action is Action.CONTINUE and not engine.outcome(decision.trial_id).is_final:

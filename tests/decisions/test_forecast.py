@@ -11,19 +11,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.decisions.engine.engine import StoppingEngine
+from orchestrator.decisions.engine.engine import SweepOutline
 from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.forecast.cohort import ForecastBook, ForecastSystem
-from orchestrator.decisions.forecast.forecast import RULE, ForecastRule, credible_set, forecast, survey
+from orchestrator.decisions.forecast.forecast import RULE, credible_set, forecast, survey
 from orchestrator.decisions.forecast.model import SHIPPED_WEIGHTS, load_model
 from orchestrator.decisions.forecast.observation import Observation
 from orchestrator.decisions.objective import Constraint, Objective
+from orchestrator.decisions.rules.forecast import ForecastRule
+from orchestrator.decisions.rules.rungs import RungRule
 from orchestrator.decisions.trials import TrialFacts, TrialProgress
 from orchestrator.errors import SpecError
 from orchestrator.records import Action, Outcome, TrialState
+from tests.worlds.engines import RememberingEngine, observe
 
 LEVELS = (32, 64, 128, 1024)
-POLICY = StoppingPolicy(forecast=ForecastRule(enabled=True))
+POLICY = StoppingPolicy((RungRule(), ForecastRule()))
 MODEL = load_model(SHIPPED_WEIGHTS)
 means = st.lists(st.floats(0, 4), min_size=1, max_size=40)
 
@@ -156,11 +159,17 @@ def test_where_rows_are_seen_again_other_weights_hold():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("miss", 0.0), ("miss", 1.0), ("tolerance", -1.0), ("tolerance", math.nan), ("epochs", 0.0), ("epochs", math.inf)],
+    [("miss", 0.0), ("miss", 1.0), ("tolerance", -1.0), ("tolerance", math.nan)],
 )
 def test_parameters_out_of_range_are_refused(field, value):
     with pytest.raises(ValueError, match=field):
         ForecastRule(**{field: value})
+
+
+@pytest.mark.parametrize("epochs", [0.0, math.inf])
+def test_epochs_are_a_number_above_zero(epochs):
+    with pytest.raises(ValueError, match="epochs"):
+        SweepOutline(LEVELS, Objective("eval/loss"), epochs)
 
 
 def test_shipped_weights_round_trip(tmp_path):
@@ -218,7 +227,7 @@ def curve(index, level):
 
 
 def engine_of(trials, policy=POLICY, objective=None):
-    engine = StoppingEngine(policy, LEVELS, objective or Objective("eval/loss"))
+    engine = RememberingEngine(policy, SweepOutline(LEVELS, objective or Objective("eval/loss")))
     for trial in trials:
         engine.add_trial(trial)
     engine.close_arrivals()
@@ -232,7 +241,7 @@ def drive(engine, order, score=curve, key="eval/loss"):
         for index in [i for i in order if i in at]:
             trial_id, level = f"t{index:03d}", LEVELS[at[index]]
             scores = score(index, level) if isinstance(score(index, level), dict) else {key: score(index, level)}
-            engine.observe(trial_id, at[index], level, scores)
+            observe(engine, trial_id, at[index], level, scores)
         engine.settle(0, 0)
         at = {i: at[i] + 1 for i in at if engine.outcome(f"t{i:03d}") in (Outcome.RUNNING, Outcome.PENDING)}
     return {trial_id: trial.outcome for trial_id, trial in engine.trials.items()}
@@ -251,10 +260,10 @@ def test_decisions_do_not_depend_on_who_comes_first(count, shuffler):
 def test_all_wait_until_everybody_has_come_and_the_hopeless_stop_with_numbers():
     engine = engine_of([facts(i) for i in range(12)])
     for index in range(11):
-        decision = engine.observe(f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
+        decision = observe(engine, f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
         assert decision.action is Action.PAUSE
         assert engine.settle(0, 1) == []
-    last = engine.observe("t011", 0, 32, {"eval/loss": curve(11, 32)})
+    last = observe(engine, "t011", 0, 32, {"eval/loss": curve(11, 32)})
     assert last.action is Action.STOP
     assert last.rule == RULE
     assert "ends best with probability" in last.reason
@@ -267,18 +276,18 @@ def test_all_wait_until_everybody_has_come_and_the_hopeless_stop_with_numbers():
 
 def test_not_a_number_stops_at_once_and_takes_no_part():
     engine = engine_of([facts(i) for i in range(5)])
-    assert engine.observe("t004", 0, 32, {"eval/loss": math.nan}).action is Action.STOP
+    assert observe(engine, "t004", 0, 32, {"eval/loss": math.nan}).action is Action.STOP
     for index in range(4):
-        engine.observe(f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
+        observe(engine, f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
     engine.settle(0, 0)
     assert engine.outcome("t000") is Outcome.RUNNING
 
 
 def test_a_diverged_trial_does_not_hold_the_others_up():
     engine = engine_of([facts(i) for i in range(5)])
-    engine.observe("t004", 0, 17, {}, None, TrialState.DIVERGED)
+    observe(engine, "t004", 0, 17, {}, (), TrialState.DIVERGED)
     for index in range(4):
-        engine.observe(f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
+        observe(engine, f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
     engine.settle(0, 0)
     assert engine.outcome("t000") is Outcome.RUNNING
 
@@ -286,7 +295,7 @@ def test_a_diverged_trial_does_not_hold_the_others_up():
 def test_an_idle_slot_takes_the_likeliest_before_all_have_come():
     engine = engine_of([facts(i) for i in range(6)])
     for index in (3, 0, 5, 1):
-        engine.observe(f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
+        observe(engine, f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
     (decision,) = engine.settle(1, 0)
     assert decision.trial_id == "t000"
     assert decision.action is Action.CONTINUE
@@ -294,7 +303,7 @@ def test_an_idle_slot_takes_the_likeliest_before_all_have_come():
 
 
 def test_what_waits_is_offered_for_its_improvement_per_sample():
-    book = ForecastBook(POLICY.forecast, LEVELS[:3], LEVELS[-1])
+    book = ForecastBook(ForecastRule(), LEVELS[:3], LEVELS[-1])
     system = ForecastSystem("c", [(i, level, None) for i, level in enumerate(LEVELS[:3])], 0, 0, book)
     for index in range(5):
         trial = TrialProgress(facts(index))
@@ -320,7 +329,7 @@ def test_trials_that_come_later_are_held_against_what_the_first_have_come_to():
         for index in range(4):
             trial_id = f"again{index}"
             engine.add_trial(dataclasses.replace(facts(index), trial_id=trial_id, seed=1))
-            engine.observe(trial_id, 0, 32, {"eval/loss": curve(index, 32)})
+            observe(engine, trial_id, 0, 32, {"eval/loss": curve(index, 32)})
         engine.settle(0, 0)
         (verdict,) = [
             each for each in engine.decisions if each.trial_id == "again0" and each.action is not Action.PAUSE
@@ -336,13 +345,13 @@ def test_best_of_a_method_goes_on_until_its_rate_is_bracketed():
     trials = [facts(i) for i in range(8)] + [facts(8, method="lora")]
     engine = engine_of(trials)
     for index in range(9):
-        engine.observe(f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
+        observe(engine, f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
     engine.settle(0, 0)
     assert engine.outcome("t008") is Outcome.RUNNING
-    without = dataclasses.replace(POLICY, rungs=dataclasses.replace(POLICY.rungs, quota_per_method=0))
+    without = StoppingPolicy((RungRule(quota_per_method=0), ForecastRule()))
     engine = engine_of(trials, without)
     for index in range(9):
-        engine.observe(f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
+        observe(engine, f"t{index:03d}", 0, 32, {"eval/loss": curve(index, 32)})
     engine.settle(0, 0)
     assert engine.outcome("t008") is Outcome.STOPPED
 
@@ -365,11 +374,11 @@ def test_trials_that_break_a_constraint_rank_behind_those_that_keep_it():
     assert outcomes["t000"] is Outcome.STOPPED
 
 
-def test_replayed_events_lead_to_the_same_state():
+def test_repeated_calls_lead_to_the_same_state():
     engine = engine_of([facts(i) for i in range(10)])
     shuffled = list(range(10))
     random.Random(3).shuffle(shuffled)
     drive(engine, shuffled)
-    again = StoppingEngine.replay(POLICY, LEVELS, Objective("eval/loss"), json.loads(json.dumps(engine.events)))
+    again = RememberingEngine.told(POLICY, engine.sweep, engine.calls)
     assert again.decisions == engine.decisions
     assert {i: t.outcome for i, t in again.trials.items()} == {i: t.outcome for i, t in engine.trials.items()}

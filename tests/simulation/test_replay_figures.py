@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.objective import Constraint, Objective
+from orchestrator.decisions.rules.divergence import DivergenceRule
+from orchestrator.decisions.rules.rungs import RungRule
 from orchestrator.records import Outcome
 from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
 from orchestrator.simulation.engine.simulator import Clock, Replay, simulate
@@ -189,7 +191,9 @@ def test_p95_of_twenty_draws_is_not_between_two_of_them():
 
 def test_yardstick_measures_a_simulated_run():
     recorded = falling(8)
-    run = simulate(recorded, EngineScheduler(StoppingPolicy()), LOSS, Clock(), names(recorded), 0)
+    run = simulate(
+        recorded, EngineScheduler(StoppingPolicy((DivergenceRule(), RungRule()))), LOSS, Clock(), names(recorded), 0
+    )
     figures = measure(recorded, run)
     assert figures.regret == 0
     assert 0 < figures.samples_share < 1

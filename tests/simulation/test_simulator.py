@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.rules.divergence import DivergenceRule
+from orchestrator.decisions.rules.rungs import RungRule
 from orchestrator.records import Action, Outcome
 from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
 from orchestrator.simulation.engine.simulator import Clock, simulate
@@ -155,7 +156,7 @@ def test_engine_scheduler_halts_a_trial_that_blows_up_but_stays_finite():
     recorded = RecordedSweep(
         "mixed", (trial("good", [3, 2, 1]), trial("other", [3, 2, 1.5]), trial("bad", [3, 2, 90], losses=losses))
     )
-    scheduler = EngineScheduler(StoppingPolicy())
+    scheduler = EngineScheduler(StoppingPolicy((DivergenceRule(), RungRule())))
     run = simulate(recorded, scheduler, LOSS, Clock(), ["bad", "good", "other"], 0)
     assert run.outcomes["bad"] is Outcome.DIVERGED
     assert run.samples_trained["bad"] == 40
@@ -184,7 +185,17 @@ def test_course_halts_exactly_where_a_watch_at_every_step_does(seed, loss_jump, 
 
 def test_engine_scheduler_chooses_as_the_engine_and_is_repeatable():
     recorded = falling(8)
-    runs = [simulate(recorded, EngineScheduler(StoppingPolicy()), LOSS, Clock(2), names(recorded), 0) for _ in range(2)]
+    runs = [
+        simulate(
+            recorded,
+            EngineScheduler(StoppingPolicy((DivergenceRule(), RungRule()))),
+            LOSS,
+            Clock(2),
+            names(recorded),
+            0,
+        )
+        for _ in range(2)
+    ]
     assert runs[0] == runs[1]
     assert runs[0].chosen == "t0"
     assert runs[0].samples_total < 8 * BUDGET
@@ -192,12 +203,14 @@ def test_engine_scheduler_chooses_as_the_engine_and_is_repeatable():
 
 def test_engine_scheduler_before_begin_has_no_engine():
     with pytest.raises(RuntimeError, match="has not begun"):
-        EngineScheduler(StoppingPolicy()).settle(1, 0)
+        EngineScheduler(StoppingPolicy((DivergenceRule(), RungRule()))).settle(1, 0)
 
 
 def test_large_synthetic_sweep_reaches_the_engine_whole():
     recorded = synthetic_sweep(2_000, 0)
-    run = simulate(recorded, EngineScheduler(StoppingPolicy()), LOSS, Clock(64), names(recorded), 0)
+    run = simulate(
+        recorded, EngineScheduler(StoppingPolicy((DivergenceRule(), RungRule()))), LOSS, Clock(64), names(recorded), 0
+    )
     assert all(samples > 0 for samples in run.samples_trained.values())
     assert run.samples_total < 0.3 * sum(each.samples_trained for each in recorded.trials)
 

@@ -6,21 +6,20 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.api.plan.policy import make_policy
 from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.coordinating.queues import Assignment
 from orchestrator.coordinating.searchers.make import make_searcher
 from orchestrator.coordinating.sweep_plan import SweepPlan, plan_sweep
 from orchestrator.decisions.engine.engine import StoppingEngine
-from orchestrator.decisions.engine.policy import StoppingPolicy
-from orchestrator.decisions.forecast.forecast import ForecastRule
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.rules.divergence import RULE as DIVERGENCE
-from orchestrator.decisions.rules.early_dynamics import EarlyDynamicsRule
-from orchestrator.decisions.rungs.rung import RungRule
+from orchestrator.decisions.rules.forecast import ForecastRule
+from orchestrator.decisions.rules.rule import StoppingRule, SweepOutline
 from orchestrator.history.after_search import make_audits_and_repeats
 from orchestrator.records import Action, Decision, Milestone, Outcome, TrainingSignal, TrialConfig, TrialState
 from orchestrator.spec.loading import parse_sweep
@@ -112,6 +111,7 @@ class SimulatedSweep:
         deadline: Monotonic time as for `Coordinator`.
         forecast: Compare trials by the forecast; while it waits for the last arrival, slots stay idle.
         tracker: Told of everything instead of the storage's.
+        further_rules: Stopping rules beside those of the sweep.
     """
 
     def __init__(
@@ -130,6 +130,7 @@ class SimulatedSweep:
         deadline: float | None = None,
         forecast: bool = False,
         tracker: Tracker | None = None,
+        further_rules: tuple[StoppingRule, ...] = (),
     ) -> None:
         self.plan: SweepPlan = plan_sweep(spec, 1000)
         self.storage, self.slots, self._loss = storage, slots, loss
@@ -139,22 +140,13 @@ class SimulatedSweep:
         self._paused: dict[str, Assignment] = {}
         self.started: list[str] = []
         self.arrivals: list[tuple[float, str, int]] = []
-        rungs = spec.stopping.rungs
-        policy = StoppingPolicy(
-            rungs=RungRule(
-                enabled=rungs.enabled and bool(self.plan.rung_indices),
-                reduction_factor=rungs.reduction_factor,
-                levels=self.plan.rung_indices,
-                quota_per_method=rungs.quota_per_method,
-            ),
-            forecast=ForecastRule(enabled=forecast),
-            early_dynamics=EarlyDynamicsRule(enabled=False),
-            record=record,
-        )
-        objective = Objective(spec.objective.metric, spec.objective.mode)
+        policy = make_policy(spec, self.plan, record)
+        rules = (replace(rule, enabled=forecast) if isinstance(rule, ForecastRule) else rule for rule in policy.rules)
+        policy = replace(policy, rules=(*rules, *further_rules))
+        outline = SweepOutline(self.plan.levels, Objective(spec.objective.metric, spec.objective.mode))
         self.journal = MortalJournal(storage.journal, lives, after)
         self.coordinator = Coordinator(
-            engine=StoppingEngine(policy, self.plan.levels, objective),
+            engine=StoppingEngine(policy, outline),
             source=make_searcher(spec, self.plan.samples, self.plan.trials),
             journal=self.journal,
             tracker=storage.tracker if tracker is None else tracker,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.api.plan.policy import make_divergence
+from orchestrator.api.plan.policy import make_step_rule
 from orchestrator.api.rerun.capsule import Capsule, CapsuleLine, compare_digests
 from orchestrator.api.rerun.compare import MetricSameness, compare_scores
 from orchestrator.history.find_trial import rebased_setup
@@ -65,7 +65,7 @@ class BuiltInAgain:
 
     def train(self) -> None:
         """Train to every milestone that the trial reached, and score it there."""
-        rule = make_divergence(self._state.spec, self._state.plan, bool(self._state.first["content"].get("record")))
+        rule = make_step_rule(self._state.spec, self._state.plan, bool(self._state.first["content"].get("record")))
         watch = None if rule is None else rule.watch(self._before.result.trial_id)
         for milestone in self._before.milestones:
             advance = self._trial.advance(min(milestone.level, self._trial.total_samples), watch)

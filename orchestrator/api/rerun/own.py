@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from orchestrator.api.extend.entrypoints import found_entrypoint
-from orchestrator.api.plan.policy import make_divergence
+from orchestrator.api.plan.policy import make_step_rule
 from orchestrator.api.rerun.capsule import Capsule, CapsuleLine, compare_digests
 from orchestrator.api.rerun.compare import MetricSameness, compare_scores
 from orchestrator.errors import EntrypointFailure, InputError
@@ -135,7 +135,7 @@ class OwnAgain:
             setup_digest="",
             folder=self._folder,
             levels=state.plan.levels,
-            divergence=make_divergence(spec, state.plan, bool(state.first["content"].get("record"))),
+            step_rule=make_step_rule(spec, state.plan, bool(state.first["content"].get("record"))),
             threads=self._threads,
             entrypoint=self._entrypoint,
             judged=spec.judged_metrics,

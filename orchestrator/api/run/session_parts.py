@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from orchestrator.api.plan.policy import make_divergence, make_engine
+from orchestrator.api.plan.policy import make_engine, make_step_rule
 from orchestrator.api.run.inputs import datasets_of
 from orchestrator.api.run.session_start import SessionStart
 from orchestrator.coordinating.coordinator import Coordinator
@@ -63,7 +63,7 @@ def make_task(start: SessionStart) -> WorkerTask:
         setup_digest=digest(asdict(setup)),
         folder=SweepFolder(start.folder.storage.resolve(), start.folder.name),
         levels=start.plan.levels,
-        divergence=make_divergence(spec, start.plan, start.record),
+        step_rule=make_step_rule(spec, start.plan, start.record),
         threads=max(1, int(spec.resources.cpu)),
         entrypoint=start.entrypoint,
         judged=spec.judged_metrics,

@@ -1,14 +1,18 @@
-"""Which rules run in a sweep, in which order, with which parameters."""
+"""Which rules run in a sweep, in which order, with which options."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from orchestrator.decisions.forecast.forecast import ForecastRule
-from orchestrator.decisions.rules.divergence import DivergenceRule
-from orchestrator.decisions.rules.early_dynamics import EarlyDynamicsRule
-from orchestrator.decisions.rungs.rung import RungRule
+from orchestrator.decisions.rules.registry import RULES
+from orchestrator.decisions.rules.rule import Comparison, Judged, Judging, StepRule, StoppingRule, SweepOutline
+from orchestrator.decisions.rules.rungs import RungComparison
+
+
+def built_in_rules() -> tuple[StoppingRule, ...]:
+    """Return all rules with their defaults, as a sweep file has them that says nothing of stopping."""
+    return tuple(rule() for rule in RULES.values())
 
 
 @dataclass(frozen=True)
@@ -16,51 +20,52 @@ class StoppingPolicy:
     """The rules in the order they are asked; a trial goes on only where no rule stops it.
 
     Args:
-        divergence: Asked at every step inside the worker.
-        rungs: Where trials are compared, and successive halving, which compares them unless the forecast does.
-        forecast: Compares trials at those milestones by their expected final objective.
-        early_dynamics: The paper's rule, asked once, of the trials that the rungs let pass.
+        rules: Those that are not enabled are never asked. Of several that check every step, or compare trials, the
+            first checks, and the last compares.
         record: Stop nothing and pause nothing, whatever the rules say; only a trial whose loss or gradient is no
             longer a number ends, because it has nothing left to record.
     """
 
-    divergence: DivergenceRule = field(default_factory=DivergenceRule)
-    rungs: RungRule = field(default_factory=RungRule)
-    forecast: ForecastRule = field(default_factory=ForecastRule)
-    early_dynamics: EarlyDynamicsRule = field(default_factory=EarlyDynamicsRule)
+    rules: tuple[StoppingRule, ...] = field(default_factory=built_in_rules)
     record: bool = False
 
-    def worker_rule(self) -> DivergenceRule | None:
-        """Return the rule that workers check at every step; None when there is nothing to check."""
-        if not self.divergence.enabled:
-            return None
-        return self.divergence.recording() if self.record else self.divergence
+    @property
+    def enabled(self) -> tuple[StoppingRule, ...]:
+        """The rules that run."""
+        return tuple(rule for rule in self.rules if rule.enabled)
 
-    def judged(self, levels: Sequence[int]) -> list[tuple[int, int, float | None]]:
-        """Return the judged milestones as (index, level, reduction factor; None = another rule judges there).
+    def worker_rule(self) -> StepRule | None:
+        """Return the rule that workers check at every step; None when there is nothing to check."""
+        checks = (rule.in_worker(self.record) for rule in self.enabled)
+        return next((check for check in checks if check is not None), None)
+
+    def comparison(self, sweep: SweepOutline) -> Comparison:
+        """Return where trials are compared, and how.
 
         Raises:
-            ValueError: If levels are not rising and positive, or a rung is not a milestone before the last.
+            ValueError: If a rule compares at a milestone that the sweep does not have.
         """
-        if not levels or list(levels) != sorted(set(levels)) or levels[0] <= 0:
-            raise ValueError(f"levels are rising numbers of samples above 0, got {list(levels)}")
-        factors: dict[int, float | None] = {}
-        if self.rungs.enabled:
-            chosen = range(len(levels) - 1) if self.rungs.levels is None else self.rungs.levels
-            for index in chosen:
-                if index >= len(levels) - 1:
-                    raise ValueError(
-                        f"rung at milestone {index}, but milestones before the last are 0 to {len(levels) - 2}"
-                    )
-                factors[index] = None if self.forecast.enabled else self.rungs.reduction_factor
-        if self.early_dynamics.enabled:
-            factors.setdefault(self.early_dynamics.milestone(levels), None)
-        return [(index, levels[index], factors[index]) for index in sorted(factors)]
+        found: Comparison | None = None
+        for rule in self.enabled:
+            found = rule.comparison(sweep, found) or found
+        return RungComparison() if found is None else found
 
-    def dynamics_milestone(self, levels: Sequence[int]) -> int | None:
-        """Return the milestone index where the early-dynamics rule judges; None when it does not run."""
-        return self.early_dynamics.milestone(levels) if self.early_dynamics.enabled else None
+    def begin(self, sweep: SweepOutline) -> tuple[Judging, ...]:
+        """Return the rules that may stop a trial which the comparison lets pass, each with a fresh view of the sweep.
+
+        Raises:
+            SpecError: If one of them could never judge.
+        """
+        begun = (rule.begin(sweep) for rule in self.enabled)
+        return tuple(judging for judging in begun if judging is not None)
 
 
-DEFAULT_POLICY = StoppingPolicy(forecast=ForecastRule(enabled=True))
+def judged_milestones(sweep: SweepOutline, comparison: Comparison, judging: Sequence[Judging]) -> list[Judged]:
+    """Return every milestone at which some rule judges, rising."""
+    further = (index for each in judging for index in each.milestones)
+    factors = {**dict.fromkeys(further), **comparison.factors}
+    return [(index, sweep.levels[index], factors[index]) for index in sorted(factors)]
+
+
+DEFAULT_POLICY = StoppingPolicy()
 """What a sweep file that says nothing of stopping gets."""

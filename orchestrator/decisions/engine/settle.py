@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from orchestrator.decisions.engine.decide import Judge
+from orchestrator.decisions.engine.judge import Judge
 from orchestrator.decisions.rungs.cohort import RungSystem, Verdict
 from orchestrator.records import Action, Decision
 

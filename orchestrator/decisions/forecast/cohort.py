@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from orchestrator.decisions.forecast.forecast import RULE, Forecast, ForecastRule, Survey, forecast, survey
+from orchestrator.decisions.forecast.forecast import RULE, Forecast, ForecastOptions, Survey, forecast, survey
 from orchestrator.decisions.forecast.observation import Observation
 from orchestrator.decisions.objective import Key, is_judgeable
 from orchestrator.decisions.rungs.cohort import RungSystem, Verdict
 from orchestrator.decisions.rungs.rung import Entry
-from orchestrator.decisions.trials import TrialFacts, TrialProgress
+from orchestrator.decisions.trials import UNKNOWN_EPOCHS, TrialFacts, TrialProgress
 
 Forecasts = Mapping[str, Forecast]
 
@@ -21,13 +21,16 @@ class ForecastBook:
     """Keeps what was seen of a cohort's trials at each judged milestone, and forecasts from it.
 
     Args:
-        rule: Parameters of the forecast.
+        rule: What the forecast is made by.
         levels: Samples seen at each judged milestone.
         budget: Samples of a whole trial.
+        epochs: How often a whole trial sees each training row.
     """
 
-    def __init__(self, rule: ForecastRule, levels: Sequence[int], budget: int) -> None:
-        self._rule, self._levels, self._budget = rule, levels, budget
+    def __init__(
+        self, rule: ForecastOptions, levels: Sequence[int], budget: int, epochs: float = UNKNOWN_EPOCHS
+    ) -> None:
+        self._rule, self._levels, self._budget, self._epochs = rule, levels, budget, epochs
         self._seen: dict[int, dict[str, tuple[TrialFacts, Key, Mapping[str, object]]]] = {}
         self._surveys: dict[int, Survey | None] = {}
         self._made: dict[int, Forecasts] = {}
@@ -81,7 +84,7 @@ class ForecastBook:
                     self._budget,
                     self._rule.model,
                     len(observations) / began,
-                    self._rule.epochs,
+                    self._epochs,
                 )
                 if observations
                 else None

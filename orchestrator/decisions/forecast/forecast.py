@@ -11,15 +11,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from orchestrator.decisions.forecast.landing import corrected, learned_landing
-from orchestrator.decisions.forecast.model import SHIPPED_WEIGHTS, ForecastModel, load_model
+from orchestrator.decisions.forecast.model import ForecastModel
 from orchestrator.decisions.forecast.observation import Observation
-from orchestrator.decisions.forecast.panel import UNKNOWN_EPOCHS, Array, Panel, make_panel
+from orchestrator.decisions.forecast.panel import Array, Panel, make_panel
+from orchestrator.decisions.trials import UNKNOWN_EPOCHS
 
 RULE = "forecast"
 DRAWS = 1024
@@ -27,39 +28,23 @@ CONTENDERS = 256
 """Only so many trials, the best expected ones, are drawn; the others have no chance to speak of."""
 
 
-@dataclass(frozen=True)
-class ForecastRule:
-    """Parameters of stopping by forecast.
+class ForecastOptions(Protocol):
+    """What a forecast is made by."""
 
-    Args:
-        enabled: Whether the rule compares trials (instead of the rungs' fixed share).
-        miss: Probability, at each milestone, that the best trial is not among those that go on.
-        tolerance: Tolerated regret: a trial that ends this close to the best counts as the best; in the objective's units.
-        weights: Fitted weights, or the file that holds them.
-        epochs: How often a whole trial sees each training row.
+    @property
+    def miss(self) -> float:
+        """Probability, at each milestone, that the best trial is not among those that go on."""
+        ...
 
-    Raises:
-        ValueError: If a parameter is out of range; states the value.
-    """
-
-    enabled: bool = False
-    miss: float = 0.05
-    tolerance: float = 0.0
-    weights: Path | ForecastModel = SHIPPED_WEIGHTS
-    epochs: float = UNKNOWN_EPOCHS
+    @property
+    def tolerance(self) -> float:
+        """A trial that ends this close to the best counts as the best; in the objective's units."""
+        ...
 
     @property
     def model(self) -> ForecastModel:
-        """The weights, read if need be."""
-        return load_model(self.weights) if isinstance(self.weights, Path) else self.weights
-
-    def __post_init__(self) -> None:
-        if not 0 < self.miss < 1:
-            raise ValueError(f"miss must be a probability between 0 and 1 (exclusive), got {self.miss}")
-        if not (self.tolerance >= 0 and math.isfinite(self.tolerance)):
-            raise ValueError(f"tolerance must be a finite number from 0, got {self.tolerance}")
-        if not (self.epochs > 0 and math.isfinite(self.epochs)):
-            raise ValueError(f"epochs must be a finite number above 0, got {self.epochs}")
+        """The weights."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +126,7 @@ def survey(
     return Survey(ordered, panel, *model.mean_and_deviation(panel))
 
 
-def forecast(seen: Survey, rule: ForecastRule, ends: Mapping[str, float] | None = None) -> dict[str, Forecast]:
+def forecast(seen: Survey, rule: ForecastOptions, ends: Mapping[str, float] | None = None) -> dict[str, Forecast]:
     """Return a forecast for every trial of a cohort at one milestone.
 
     Args:

@@ -18,6 +18,7 @@ from scipy.special import ndtri
 
 from orchestrator.decisions.forecast.neighbours import neighbourhood
 from orchestrator.decisions.forecast.observation import Observation
+from orchestrator.decisions.trials import UNKNOWN_EPOCHS
 
 Array = npt.NDArray[np.float64]
 
@@ -47,9 +48,6 @@ EXTRAPOLATION, STRONG_EXTRAPOLATION = 0.25, 0.5
 quarter ranks the finals better than none (no extrapolation), a half or all of it."""
 
 STEEPEST = 3.0
-UNKNOWN_EPOCHS = 1.0
-"""Stands for the epochs of a training whose rows are not known."""
-
 ROUNDED_DIGITS = 6
 """Equal slopes must stay equal: rounding noise would rank them."""
 

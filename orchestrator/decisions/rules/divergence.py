@@ -9,26 +9,26 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
 from orchestrator.decisions.early_dynamics.features import DebiasedMean
+from orchestrator.decisions.rules.rule import StoppingRule
 from orchestrator.records import Action, Decision, Scalar, TrainingSignal
+from orchestrator.settings.data import about
+from orchestrator.settings.stopping import DivergenceSpec
 
 RULE = "divergence"
 
 
 @dataclass(frozen=True)
-class DivergenceRule:
-    """When a trial counts as diverged.
+class DivergenceRule(DivergenceSpec, StoppingRule):
+    """The options of the sweep file, and those that no sweep file sets.
 
     Args:
-        enabled: Whether the rule runs.
-        loss_margin_nats: The smoothed loss must exceed its start by this much ...
-        loss_factor: ... and also be this many times its start (matters when the start itself is high).
-        grad_norm_factor: The gradient norm must exceed its running median this many times ...
-        patience_steps: ... at this many steps in a row (one spike is not a divergence).
+        loss_factor: The smoothed loss must also be this many times its start (matters when the start itself is high).
+        patience_steps: The gradient norm must be too high at this many steps in a row (one spike is not a divergence).
         warm_up_steps: Steps before the norm has a median to be compared with; non-finite values and the
             loss are checked from the first step.
         window_steps: Steps that the running median spans.
@@ -37,28 +37,22 @@ class DivergenceRule:
         non_finite_only: Check for NaN and infinity alone (recorded sweeps, where nothing else may stop).
 
     Raises:
-        ValueError: If a parameter is out of range; states the value.
+        ValueError: If an option is out of range; states the value.
     """
 
-    enabled: bool = True
-    loss_margin_nats: float = 1.5
-    loss_factor: float = 1.25
-    grad_norm_factor: float = 100.0
-    patience_steps: int = 3
-    warm_up_steps: int = 20
-    window_steps: int = 64
-    smoothing_steps: float = 8.0
-    start_samples: int = 16
+    name = RULE
+
+    loss_factor: float = field(default=1.25, metadata=about("Least ratio of the loss to its start.", ge=1))
+    patience_steps: int = field(default=3, metadata=about("Steps in a row.", gt=0))
+    warm_up_steps: int = field(default=20, metadata=about("Steps before there is a median.", gt=0))
+    window_steps: int = field(default=64, metadata=about("Steps of the median.", gt=0))
+    smoothing_steps: float = field(default=8.0, metadata=about("Half-life of the loss.", gt=0))
+    start_samples: int = field(default=16, metadata=about("Samples of the loss's start.", gt=0))
     non_finite_only: bool = False
 
-    def __post_init__(self) -> None:
-        _above("loss_margin_nats", self.loss_margin_nats, 0)
-        _above("grad_norm_factor", self.grad_norm_factor, 1)
-        _above("smoothing_steps", self.smoothing_steps, 0)
-        if self.loss_factor < 1:
-            raise ValueError(f"loss_factor must be at least 1, got {self.loss_factor}")
-        for name in ("patience_steps", "warm_up_steps", "window_steps", "start_samples"):
-            _above(name, getattr(self, name), 0)
+    def in_worker(self, record: bool) -> DivergenceRule:
+        """Return what workers check; a sweep that records ends only what has nothing left to record."""
+        return self.recording() if record else self
 
     def watch(self, trial_id: str, cohort: str = "") -> DivergenceWatch:
         """Return a fresh watch for one trial."""
@@ -129,7 +123,7 @@ class DivergenceWatch:
             self._start_samples += weight
         self._loss.update(signal.loss, 1.0)
         start, smoothed = self._start_sum / self._start_samples, self._loss.value
-        limit = max(start + self._rule.loss_margin_nats, start * self._rule.loss_factor)
+        limit = max(start + self._rule.loss_margin, start * self._rule.loss_factor)
         if smoothed <= limit:
             return None
         return self._stop(
@@ -162,8 +156,3 @@ class DivergenceWatch:
         reason = f"Diverged at step {signal.step} ({signal.samples_seen:,} samples): {what}."
         facts = {**evidence, "step": signal.step, "learning_rate": signal.learning_rate}
         return Decision(self._trial_id, signal.samples_seen, Action.STOP, RULE, self._cohort, reason, facts)
-
-
-def _above(name: str, value: float, bound: float) -> None:
-    if not value > bound:
-        raise ValueError(f"{name} must be above {bound}, got {value}")

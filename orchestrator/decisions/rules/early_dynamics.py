@@ -19,55 +19,53 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestrator.decisions.early_dynamics.features import EarlyDynamics
 from orchestrator.decisions.objective import Key, is_judgeable
+from orchestrator.decisions.rules.rule import Case, Finding, Judging, Standing, StoppingRule, SweepOutline
 from orchestrator.errors import SpecError
 from orchestrator.records import Scalar
+from orchestrator.settings.data import about
+from orchestrator.settings.stopping import EarlyDynamicsSpec
 
 RULE = "early_dynamics"
 
 
 @dataclass(frozen=True)
-class EarlyDynamicsRule:
-    """Parameters of the rule.
+class EarlyDynamicsRule(EarlyDynamicsSpec, StoppingRule):
+    """The options of the sweep file, and those that no sweep file sets.
 
     Args:
-        enabled: Whether the rule runs.
-        share: Trials are judged once, at the first milestone at or past this share of the budget.
-        drop: Share of a group, by gradient norm from the top, that may be stopped (rounded down).
-        min_cohort: Smallest group of peers that is judged.
         compare: ``effective_batch_size``: peers share it; ``cohort``: the whole cohort are peers.
         signals: ``both``: high norm and low loss (the paper); ``grad_norm``: the norm half alone.
         min_learned: A trial is a peer when its loss has fallen by at least this share of its start.
 
+    Trials are judged once; of a group, ``drop`` is rounded down.
+
     Raises:
-        ValueError: If a parameter is out of range; states the value.
+        ValueError: If an option is out of range; states the value.
     """
 
-    enabled: bool = False
-    share: float = 0.25
-    drop: float = 0.25
-    min_cohort: int = 4
+    name = RULE
+
     compare: Literal["effective_batch_size", "cohort"] = "effective_batch_size"
     signals: Literal["both", "grad_norm"] = "both"
-    min_learned: float = 0.02
+    min_learned: float = field(
+        default=0.02, metadata=about("Share of its start by which a peer's loss fell.", ge=0, lt=1)
+    )
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share must lie in (0, 1], got {self.share}")
-        if not 0 < self.drop < 1:
-            raise ValueError(f"drop must lie between 0 and 1, got {self.drop}")
-        if self.min_cohort < 2:
-            raise ValueError(f"min_cohort must be at least 2, got {self.min_cohort}")
-        if not 0 <= self.min_learned < 1:
-            raise ValueError(f"min_learned must lie in [0, 1), got {self.min_learned}")
+        super().__post_init__()
         if self.compare not in ("effective_batch_size", "cohort"):
             raise ValueError(f"compare must be effective_batch_size or cohort, got {self.compare!r}")
         if self.signals not in ("both", "grad_norm"):
             raise ValueError(f"signals must be both or grad_norm, got {self.signals!r}")
+
+    def begin(self, sweep: SweepOutline) -> Judging:
+        """Return a fresh view of a sweep."""
+        return _EarlyJudging(self, frozenset({self.milestone(sweep.levels)}), sweep.objective.label)
 
     def milestone(self, levels: Sequence[int]) -> int:
         """Return the index of the milestone at which trials are judged.
@@ -98,12 +96,29 @@ class Peer:
     key: Key
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Why the rule stops a trial: most of a sentence, and the numbers behind it."""
+class _EarlyJudging:
+    """The rule in one sweep; the trial that leads, and those that the quota keeps, go on whatever it finds."""
 
-    reason: str
-    evidence: dict[str, Scalar]
+    name = RULE
+
+    def __init__(self, rule: EarlyDynamicsRule, milestones: frozenset[int], target: str) -> None:
+        self._rule, self.milestones, self._target = rule, milestones, target
+        self._groups: dict[str, PeerGroups] = {}
+
+    def arrive(self, standing: Standing) -> None:
+        facts = standing.facts
+        groups = self._groups.setdefault(facts.cohort, PeerGroups(self._rule))
+        groups.remove(facts.trial_id)
+        if standing.dynamics is not None:
+            groups.add(Peer(facts.trial_id, facts.effective_batch_size, standing.dynamics, standing.key))
+
+    def leave(self, cohort: str, trial_id: str) -> None:
+        if cohort in self._groups:
+            self._groups[cohort].remove(trial_id)
+
+    def judge(self, case: Case) -> Finding | None:
+        found = self._groups[case.standing.facts.cohort].weakness(case.entry.trial_id, self._target)
+        return None if found is None or case.leads or case.kept_by_quota else found
 
 
 class PeerGroups:

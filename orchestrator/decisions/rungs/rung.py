@@ -18,37 +18,6 @@ from orchestrator.decisions.objective import WORST, Key, is_judgeable
 Place = tuple[Key, str]
 
 
-@dataclass(frozen=True)
-class RungRule:
-    """Parameters of successive halving.
-
-    Args:
-        enabled: Whether the rule runs.
-        reduction_factor: One in this many trials of a rung goes on (rounded up).
-        levels: Indices of the milestones that are rungs; None = all but the last.
-        quota_per_method: Best trials of every method that go on in any case until the method's best
-            learning rate is bracketed; 0 switches the quota off.
-
-    Raises:
-        ValueError: If a parameter is out of range; states the value.
-    """
-
-    enabled: bool = True
-    reduction_factor: float = 2.0
-    levels: tuple[int, ...] | None = None
-    quota_per_method: int = 1
-
-    def __post_init__(self) -> None:
-        if not (self.reduction_factor > 1 and math.isfinite(self.reduction_factor)):
-            raise ValueError(f"reduction_factor must be a finite number above 1, got {self.reduction_factor}")
-        if self.quota_per_method < 0:
-            raise ValueError(f"quota_per_method must be at least 0, got {self.quota_per_method}")
-        if self.levels is not None and (
-            any(index < 0 for index in self.levels) or list(self.levels) != sorted(set(self.levels))
-        ):
-            raise ValueError(f"rung levels are rising milestone indices from 0, got {self.levels}")
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One trial's result at one rung; ``fault`` says why a result is `WORST` (else empty)."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.forecast.model import ForecastModel
-from orchestrator.decisions.rules.divergence import DivergenceRule
-from orchestrator.records import Action, Decision, TrialState
+from orchestrator.decisions.rules.forecast import ForecastRule
+from orchestrator.decisions.rules.rule import StepRule, SweepOutline
+from orchestrator.records import Action, Decision, Milestone, TrainingSignal, TrialState
 from orchestrator.simulation.engine.scheduler import Arrival, Problem, Verdicts
 
 
@@ -28,9 +30,11 @@ class EngineScheduler:
         self._engine: StoppingEngine | None = None
 
     def with_weights(self, weights: ForecastModel) -> EngineScheduler:
-        """Return the same rule with other weights of the forecast."""
-        policy = replace(self.policy, forecast=replace(self.policy.forecast, weights=weights))
-        return EngineScheduler(policy, self.name, self._with_dynamics)
+        """Return the same rules with other weights of the forecast."""
+        rules = (
+            replace(rule, fitted=weights) if isinstance(rule, ForecastRule) else rule for rule in self.policy.rules
+        )
+        return EngineScheduler(replace(self.policy, rules=tuple(rules)), self.name, self._with_dynamics)
 
     @property
     def engine(self) -> StoppingEngine:
@@ -44,7 +48,7 @@ class EngineScheduler:
         return self._engine
 
     @property
-    def worker_rule(self) -> DivergenceRule | None:
+    def worker_rule(self) -> StepRule | None:
         """What workers check at every step."""
         return self.policy.worker_rule()
 
@@ -59,27 +63,18 @@ class EngineScheduler:
             ValueError: If levels and policy do not fit together.
         """
         self._halts.clear()
-        policy = replace(self.policy, forecast=replace(self.policy.forecast, epochs=problem.epochs))
-        self._engine = StoppingEngine(policy, problem.levels, problem.objective)
+        self._engine = StoppingEngine(self.policy, SweepOutline(problem.levels, problem.objective, problem.epochs))
         for facts in problem.trials:
             self._engine.add_trial(facts)
         self._engine.close_arrivals()
 
     def arrive(self, arrival: Arrival) -> Action:
         """Return the engine's decision on a milestone."""
-        trial_id, samples_seen = arrival.trial_id, arrival.samples_seen
-        dynamics = None
-        if self._with_dynamics:
-            dynamics = self.engine.dynamics_of(trial_id, arrival.signals, samples_seen)
-        return self.engine.observe(
-            trial_id,
-            arrival.level_index,
-            samples_seen,
-            arrival.scores,
-            dynamics,
-            _state(arrival),
-            self._halts.get(trial_id),
-        ).action
+        signals = arrival.signals if self._with_dynamics else ()
+        answer = self.engine.observe(
+            _milestone(arrival, self.engine.levels, signals), self._halts.get(arrival.trial_id)
+        )
+        return answer.decision.action
 
     def settle(self, idle_workers: int, waiting: int) -> Verdicts:
         """Return the engine's verdicts on paused trials."""
@@ -89,6 +84,22 @@ class EngineScheduler:
         """Return the engine's winner."""
         selection = self.engine.winner()
         return None if selection is None else selection.winner.trial_id
+
+
+def _milestone(arrival: Arrival, levels: Sequence[int], signals: Sequence[TrainingSignal]) -> Milestone:
+    """Return an arrival as the worker would report it."""
+    return Milestone(
+        arrival.trial_id,
+        arrival.level_index,
+        levels[arrival.level_index],
+        arrival.samples_seen,
+        tokens_seen=0,
+        state=_state(arrival),
+        scores=arrival.scores,
+        signals=tuple(signals),
+        training_seconds=0.0,
+        evaluation_seconds=0.0,
+    )
 
 
 def _state(arrival: Arrival) -> TrialState:

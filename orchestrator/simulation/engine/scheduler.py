@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.decisions.forecast.panel import UNKNOWN_EPOCHS
 from orchestrator.decisions.objective import Objective
-from orchestrator.decisions.trials import TrialFacts
+from orchestrator.decisions.trials import UNKNOWN_EPOCHS, TrialFacts
 from orchestrator.records import Action, TrainingSignal
 
 Verdicts = Sequence[tuple[str, Action]]

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from orchestrator.decisions.final.winner import Candidate, select_winner
 from orchestrator.decisions.objective import Objective
-from orchestrator.decisions.rules.divergence import DivergenceRule
+from orchestrator.decisions.rules.rule import StepRule
 from orchestrator.records import Action, Decision, Outcome
 from orchestrator.simulation.engine.scheduler import Arrival, Problem, Scheduler
 from orchestrator.simulation.engine.trial_course import Courses, LazySignals, Station, courses_of
@@ -53,7 +53,7 @@ class HaltsInWorker(Protocol):
     """
 
     @property
-    def worker_rule(self) -> DivergenceRule | None:
+    def worker_rule(self) -> StepRule | None:
         """What workers check; None when nothing."""
         ...
 

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from orchestrator.decisions.rules.divergence import DivergenceRule
+from orchestrator.decisions.rules.rule import StepRule
 from orchestrator.records import Decision, TrainingSignal
 from orchestrator.simulation.recorded.sweep import RecordedSweep, RecordedTrial
 
@@ -69,9 +70,9 @@ class Courses:
         self.trials = {trial.trial: trial for trial in sweep.trials}
         self.stations = {trial.trial: stations(trial, sweep.levels) for trial in sweep.trials}
         self._levels = sweep.levels
-        self._halts: dict[DivergenceRule, dict[str, Decision | None]] = {}
+        self._halts: dict[StepRule, dict[str, Decision | None]] = {}
 
-    def halt(self, trial_id: str, rule: DivergenceRule) -> Decision | None:
+    def halt(self, trial_id: str, rule: StepRule) -> Decision | None:
         """Return the decision with which a worker that checks ``rule`` halts the trial, None if it never does."""
         known = self._halts.setdefault(rule, {})
         if trial_id not in known:
@@ -121,9 +122,9 @@ def stations(trial: RecordedTrial, levels: Sequence[int]) -> tuple[Station, ...]
     return tuple(found)
 
 
-def halt_of(trial: RecordedTrial, rule: DivergenceRule) -> Decision | None:
+def halt_of(trial: RecordedTrial, rule: StepRule) -> Decision | None:
     """Return the decision with which a worker halts a trial whose every step it checks, or None."""
-    if not rule.enabled or _cannot_halt(trial.signals, rule):
+    if isinstance(rule, DivergenceRule) and _cannot_halt(trial.signals, rule):
         return None
     watch = rule.watch(trial.trial)
     for signal in trial.signals_between(-1, trial.samples_trained):
@@ -140,7 +141,7 @@ def _cannot_halt(signals: np.ndarray, rule: DivergenceRule) -> bool:
     never below the lowest norm: most trials need no look at their single steps.
     """
     losses, norms = signals[:, 1], signals[:, 2]
-    if not len(signals):
+    if not (rule.enabled and len(signals)):
         return True
     if not (np.isfinite(losses).all() and np.isfinite(norms).all()):
         return False
@@ -148,6 +149,6 @@ def _cannot_halt(signals: np.ndarray, rule: DivergenceRule) -> bool:
         return True
     early = losses[: int(np.searchsorted(signals[:, 0], rule.start_samples)) + 1]
     start = float(early.min())
-    calm_loss = float(losses.max()) <= max(start + rule.loss_margin_nats, start * rule.loss_factor)
+    calm_loss = float(losses.max()) <= max(start + rule.loss_margin, start * rule.loss_factor)
     lowest = float(norms.min())
     return calm_loss and lowest > 0 and float(norms.max()) <= rule.grad_norm_factor * lowest

@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from orchestrator.decisions.forecast.panel import UNKNOWN_EPOCHS
-from orchestrator.decisions.trials import TrialFacts
+from orchestrator.decisions.trials import UNKNOWN_EPOCHS, TrialFacts
 from orchestrator.records import TrainingSignal
 
 SIGNAL_COLUMNS = ("samples_seen", "loss", "grad_norm", "learning_rate", "noise_corrected_grad_norm")

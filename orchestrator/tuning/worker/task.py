@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.decisions.rules.divergence import DivergenceRule
+from orchestrator.decisions.rules.rule import StepRule
 from orchestrator.settings.trial_setup import EntrypointSettings, TrialSetup
 from orchestrator.storage.sweep_folder import SweepFolder
 
@@ -15,14 +15,14 @@ class WorkerTask:
 
     ``entrypoint`` is the user's own training code, None where training is built in (``setup``); ``judged`` names the
     metrics that its milestones must report, ``varied`` the dimensions that a trial's name shows. ``keep_weights`` says that
-    detached sets score every milestone, so its weights are kept until they have.
+    detached sets score every milestone, so its weights are kept until they have. ``step_rule`` checks every optimizer step.
     """
 
     setup: TrialSetup
     setup_digest: str
     folder: SweepFolder
     levels: tuple[int, ...]
-    divergence: DivergenceRule | None
+    step_rule: StepRule | None
     threads: int
     device: str = "auto"
     keep_checkpoints: int = 1

@@ -28,8 +28,8 @@ class SignalWatch:
         self._trial_id, self._total = trial_id, total_samples
         self._stop_sign, self.stop_now = task.folder.stop_sign(trial_id), False
         self._check: Callable[[TrainingSignal], Decision | None] | None = None
-        if task.divergence is not None:
-            self._check = task.divergence.watch(trial_id)
+        if task.step_rule is not None:
+            self._check = task.step_rule.watch(trial_id)
         self._written, self._looked = time.monotonic(), -LOOK_EVERY_SECONDS
         self._last: TrainingSignal | None = None
 

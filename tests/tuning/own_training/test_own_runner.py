@@ -67,7 +67,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
             setup_digest="",
             folder=SweepFolder(tmp_path / "runs", "small"),
             levels=LEVELS,
-            divergence=DivergenceRule(),
+            step_rule=DivergenceRule(),
             threads=1,
             entrypoint=EntrypointSettings(**{**settings, **changes}),
             judged=("eval/loss",),

@@ -1,4 +1,4 @@
-"""From verdicts to decisions: asks the rungs, then the early-dynamics rule, and writes reason and evidence."""
+"""From verdicts to decisions: asks the comparison, then the further rules, and writes reason and evidence."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.decisions.early_dynamics.features import EarlyDynamics
 from orchestrator.decisions.engine import reasons
-from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.objective import Objective
-from orchestrator.decisions.rules import early_dynamics
-from orchestrator.decisions.rules.early_dynamics import Finding, Peer, PeerGroups
+from orchestrator.decisions.rules.rule import Case, Finding, Judging, Standing
 from orchestrator.decisions.rungs.cohort import RungSystem, Verdict
 from orchestrator.decisions.rungs.rung import Entry
 from orchestrator.decisions.trials import TrialProgress
@@ -17,42 +15,32 @@ from orchestrator.records import Action, Decision
 
 
 class Judge:
-    """Judges waiting trials; reads trials and rungs, changes neither; keeps the peers of the early-dynamics rule.
+    """Judges waiting trials; reads trials and rungs, changes neither.
 
     Args:
-        policy: The rules.
-        levels: Milestones in samples seen.
+        rules: The rules that may stop a trial which the comparison lets pass, in the order they are asked.
         objective: What best means.
         trials: The engine's own trials, by id.
     """
 
-    def __init__(
-        self, policy: StoppingPolicy, levels: Sequence[int], objective: Objective, trials: Mapping[str, TrialProgress]
-    ) -> None:
-        self._policy, self._objective, self._trials = policy, objective, trials
-        self._dynamics_milestone = policy.dynamics_milestone(levels)
-        self._peers: dict[str, PeerGroups] = {}
+    def __init__(self, rules: Sequence[Judging], objective: Objective, trials: Mapping[str, TrialProgress]) -> None:
+        self._rules, self._objective, self._trials = rules, objective, trials
 
     def note_arrival(self, system: RungSystem, rung: int, entry: Entry) -> None:
-        """Take an arrival's early dynamics in where they are judged; must precede any decision on it."""
-        trial = self._trials[entry.trial_id]
-        system.note(trial, rung, entry.key)
-        if self._judges_dynamics(system, rung):
-            groups = self._peers.setdefault(system.name, PeerGroups(self._policy.early_dynamics))
-            groups.remove(entry.trial_id)
-            if trial.dynamics:
-                dynamics = EarlyDynamics.from_dict(trial.dynamics)
-                groups.add(Peer(entry.trial_id, trial.facts.effective_batch_size, dynamics, entry.key))
+        """Let the rules hear of an arrival; must precede any decision on it."""
+        system.note(self._trials[entry.trial_id], rung, entry.key)
+        for rule in self._judging(system, rung):
+            rule.arrive(self._standing(system, rung, entry))
 
     def note_gone(self, system: RungSystem, trial_id: str) -> None:
         """Take out a trial that does not count any more."""
         system.drop(trial_id)
-        if system.name in self._peers:
-            self._peers[system.name].remove(trial_id)
+        for rule in self._rules:
+            rule.leave(system.name, trial_id)
 
     def certain(self, system: RungSystem, rung: int) -> list[Decision]:
         """Return decisions that no later arrival can change, promotions first, best first."""
-        held_back = self._judges_dynamics(system, rung) and system.outstanding(rung) > 0
+        held_back = bool(self._judging(system, rung)) and system.outstanding(rung) > 0
         return [self.judge(system, rung, verdict) for verdict in system.certain(rung, stops_only=held_back)]
 
     def on_arrival(self, system: RungSystem, rung: int, entry: Entry) -> Decision:
@@ -65,19 +53,17 @@ class Judge:
         return self._decision(entry, system, Action.PAUSE, self.rule(system, rung), reason, evidence)
 
     def judge(self, system: RungSystem, rung: int, verdict: Verdict) -> Decision:
-        """Return the decision that follows from a verdict, once the early-dynamics rule has been asked too."""
+        """Return the decision that follows from a verdict, once the further rules have been asked too."""
         entry = verdict.entry
         evidence = self._evidence(system, rung, entry)
-        weak = self._weakness(system, rung, entry) if verdict.promote else None
-        if weak is not None:
-            where = f"in cohort {system.name} {reasons.place(system.rungs[rung])}"
-            facts = {"objective_value": evidence["value"], "objective_cut_off": evidence["cut_off"], **evidence}
-            reason = f"Stopped {where}: {weak.reason}."
-            return self._decision(entry, system, Action.STOP, early_dynamics.RULE, reason, {**facts, **weak.evidence})
+        for rule in self._judging(system, rung) if verdict.promote else ():
+            found = rule.judge(Case(self._standing(system, rung, entry), system, rung, entry))
+            if found is not None:
+                return self._stopped(system, rung, entry, rule.name, found, evidence)
         action = Action.CONTINUE if verdict.promote else Action.STOP
         reason = reasons.verdict_reason(system, rung, verdict, self._objective)
-        rule = self.rule(system, rung)
-        return self._decision(entry, system, action, rule, reason, {**evidence, "basis": verdict.basis})
+        name = self.rule(system, rung)
+        return self._decision(entry, system, action, name, reason, {**evidence, "basis": verdict.basis})
 
     def recorded(self, system: RungSystem, rung: int, entry: Entry) -> Decision:
         """Return the CONTINUE of a sweep that only records."""
@@ -87,8 +73,8 @@ class Judge:
         return self._decision(entry, system, Action.CONTINUE, "record", reason, evidence)
 
     def rule(self, system: RungSystem, rung: int) -> str:
-        """Return the name of the rule that answers for a rung."""
-        return system.rule_at(rung) or early_dynamics.RULE
+        """Return the name of the rule that answers for a rung: the comparison's, else the first that judges there."""
+        return system.rule_at(rung) or self._judging(system, rung)[0].name
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -98,24 +84,31 @@ class Judge:
         return verdict if verdict is not None and verdict.entry.trial_id == entry.trial_id else None
 
     def _waits_for_peers(self, system: RungSystem, rung: int, verdict: Verdict) -> bool:
-        # Where it is known how many come, the early-dynamics rule judges with all of them, whatever their order.
+        # Where it is known how many come, further rules judge with all of them, whatever their order.
         known = verdict.promote and verdict.basis in ("top", "quota")
-        return known and self._judges_dynamics(system, rung) and system.outstanding(rung) > 0
+        return known and bool(self._judging(system, rung)) and system.outstanding(rung) > 0
 
-    def _judges_dynamics(self, system: RungSystem, rung: int) -> bool:
-        return system.rungs[rung].index == self._dynamics_milestone
+    def _judging(self, system: RungSystem, rung: int) -> list[Judging]:
+        """Return the further rules that judge at a rung."""
+        index = system.rungs[rung].index
+        return [rule for rule in self._rules if index in rule.milestones]
+
+    def _standing(self, system: RungSystem, rung: int, entry: Entry) -> Standing:
+        trial, here = self._trials[entry.trial_id], system.rungs[rung]
+        dynamics = EarlyDynamics.from_dict(trial.dynamics) if trial.dynamics else None
+        return Standing(trial.facts, here.index, here.level, trial.samples_seen, trial.scores, dynamics, entry.key)
 
     def _evidence(self, system: RungSystem, rung: int, entry: Entry) -> reasons.Evidence:
         evidence = reasons.rung_evidence(system, rung, entry, self._objective)
         return {**evidence, **reasons.forecast_evidence(system, rung, entry, self._objective)}
 
-    def _weakness(self, system: RungSystem, rung: int, entry: Entry) -> Finding | None:
-        if not self._judges_dynamics(system, rung):
-            return None
-        found = self._peers[system.name].weakness(entry.trial_id, self._objective.label)
-        if found is None or system.rungs[rung].rank(entry) == 1 or system.kept_by_quota(rung, entry):
-            return None
-        return found
+    def _stopped(
+        self, system: RungSystem, rung: int, entry: Entry, rule: str, found: Finding, evidence: reasons.Evidence
+    ) -> Decision:
+        where = f"in cohort {system.name} {reasons.place(system.rungs[rung])}"
+        facts = {"objective_value": evidence["value"], "objective_cut_off": evidence["cut_off"], **evidence}
+        reason = f"Stopped {where}: {found.reason}."
+        return self._decision(entry, system, Action.STOP, rule, reason, {**facts, **found.evidence})
 
     def _decision(
         self, entry: Entry, system: RungSystem, action: Action, rule: str, reason: str, evidence: reasons.Evidence
