@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 
 from orchestrator.decisions.early_dynamics.features import EarlyDynamics
 from orchestrator.decisions.objective import Key, Objective
-from orchestrator.decisions.rungs.cohort import RungSystem
+from orchestrator.decisions.rungs.cohort import Evidence, RungSystem, Verdict
 from orchestrator.decisions.rungs.rung import Entry
 from orchestrator.decisions.trials import UNKNOWN_EPOCHS, TrialFacts
 from orchestrator.records import Decision, Scalar, TrainingSignal
@@ -159,6 +159,14 @@ class Comparison(Protocol):
             cohort: Its name.
             judged: Every milestone at which some rule judges, rising.
         """
+        ...
+
+    def evidence(self, system: RungSystem, rung: int, entry: Entry, objective: Objective) -> Evidence:
+        """Return the numbers behind a verdict of such rungs."""
+        ...
+
+    def reason(self, system: RungSystem, rung: int, verdict: Verdict, objective: Objective) -> str:
+        """Return the sentence of a verdict of such rungs."""
         ...
 
 
