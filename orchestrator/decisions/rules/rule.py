@@ -101,7 +101,8 @@ class Judging(Protocol):
     """One rule's view of one sweep; a function of what it was told, so that a restarted sweep judges as before.
 
     Contract: `arrive` for every trial that reaches one of ``milestones``, before any judgement of it there; a trial that
-    arrives again replaces what it was. Where it is known how many come, `judge` is asked once all have arrived.
+    arrives again replaces what it was. Where it is known how many come, `judge` is asked once all have arrived, but for a
+    trial that a slot takes which would be idle otherwise.
     """
 
     @property
