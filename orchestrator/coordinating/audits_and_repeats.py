@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.decisions.final import audit, repeats
-from orchestrator.decisions.final.audit import COMPARISONS, AuditDraw
+from orchestrator.decisions.final.audit import AuditDraw, is_audited
 from orchestrator.decisions.final.repeats import RepeatRule, Run, Standing
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.rules.divergence import RULE as DIVERGENCE
@@ -39,7 +39,7 @@ class AuditsAndRepeats:
 
     def note_stop(self, decision: Decision) -> None:
         """Take a stop of the search in; it is due for an audit if it is drawn. Must be told of all, in their order."""
-        if decision.rule in COMPARISONS:
+        if is_audited(decision.rule):
             if self.draw.takes(self._stops):
                 self.due.append(decision.trial_id)
             self._stops += 1

@@ -76,7 +76,9 @@ class Coordinator:
         self._known_upfront, self._deadline = known_upfront, deadline
         self._beside = AuditsAndRepeats(engine.objective) if beside is None else beside
         closes_at = None if known_upfront else planned_trials
-        self._state = SweepState(engine, source, tracker, self._beside, cohort_of, name_of, closes_at)
+        self._state = SweepState(
+            engine, source, tracker, self._beside, cohort_of, name_of, not known_upfront, closes_at
+        )
         self.queues = Queues()
         self.stopping = False
         self._source_dry = False

@@ -32,6 +32,7 @@ class SweepState:
         beside: Which audits and repeats are due.
         cohort_of: Names the cohort of a configuration.
         name_of: Names a configuration for people.
+        learns: Whether the source wants to hear how they do.
         closes_at: With so many trials the source has proposed all; None where that is said elsewhere.
         trials: By id, in the order in which they were proposed.
         proposed: How many of them the source proposed.
@@ -45,6 +46,7 @@ class SweepState:
     beside: AuditsAndRepeats
     cohort_of: Callable[[TrialConfig], str]
     name_of: Callable[[TrialConfig], str]
+    learns: bool
     closes_at: int | None
     trials: dict[str, TrialEntry] = field(default_factory=dict)
     proposed: int = 0
@@ -158,8 +160,9 @@ class SweepState:
     ) -> None:
         if not entry.in_search:
             return
-        level, scores = (0, None) if milestone is None else (milestone["level"], milestone["scores"])
-        self.source.tell(entry.config, entry.outcome, level, scores)
+        if self.learns:
+            level, scores = (0, None) if milestone is None else (milestone["level"], milestone["scores"])
+            self.source.tell(entry.config, entry.outcome, level, scores)
         if entry.outcome is Outcome.STOPPED:
             self.beside.note_stop(decision)
 

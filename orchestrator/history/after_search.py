@@ -14,7 +14,7 @@ from orchestrator.coordinating.audits_and_repeats import (
     trained_whole,
 )
 from orchestrator.decisions.final import audit, repeats
-from orchestrator.decisions.final.audit import COMPARISONS, AuditDraw, AuditFigures, Rate
+from orchestrator.decisions.final.audit import AuditDraw, AuditFigures, Rate, is_audited
 from orchestrator.decisions.final.repeats import Candidate, RepeatRule, Standing
 from orchestrator.decisions.objective import WORST, Key, Objective
 from orchestrator.history.objective import make_objective
@@ -106,8 +106,8 @@ def _measured(rate: Rate) -> MeasuredShare:
 
 def _stopped_by_comparison(entry: TrialEntry) -> bool:
     if entry.stop is not None:
-        return entry.stop.rule in COMPARISONS
-    return entry.outcome is Outcome.STOPPED and entry.verdict is not None and entry.verdict.rule in COMPARISONS
+        return is_audited(entry.stop.rule)
+    return entry.outcome is Outcome.STOPPED and entry.verdict is not None and is_audited(entry.verdict.rule)
 
 
 def _key(objective: Objective, entry: TrialEntry) -> Key:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from orchestrator.records import Decision, Outcome, Scalar, TrainingSignal
 from orchestrator.tracking.events import SWEEP, Event, EventKind
 from orchestrator.tracking.naming import (
     DIGEST_LIMIT,
+    TAG_VALUE_LIMIT,
     clean_key,
     clean_params,
     clean_tags,
@@ -56,10 +57,14 @@ _FORECAST = {
 
 
 class EventTracker:
-    """Base of trackers. Subclasses say where events go (`_emit`) and replay old ones (`_replay`)."""
+    """Base of trackers. Subclasses replay old events (`_replay`).
 
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
+    Args:
+        emit: Takes every event on its way.
+    """
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        self._lock, self._emit = threading.RLock(), emit
         self._known: set[str] = set()
         self._session = 1
         self._sweep_name = ""
@@ -172,12 +177,12 @@ class EventTracker:
         named = {f"system/{key.removeprefix('system/')}": value for key, value in values.items()}
         self._record_values(trial_id, samples_seen, self._drawable(trial_id, named))
         if node:
-            self._record_tags(trial_id, clean_tags({"node": node}))
+            self._record_tags(trial_id, _own_tags(node=node))
 
     def log_decision(self, decision: Decision) -> None:
         """See `Tracker.log_decision`."""
         told = f"{decision.action.value} at {decision.samples_seen} samples by {decision.rule}: {decision.reason}"
-        tags = clean_tags({"verdict": told, "samples_seen": decision.samples_seen})
+        tags = _own_tags(verdict=told, samples_seen=str(decision.samples_seen))
         body = {"tags": tags, "decision": asdict(decision)}
         key = f"decision:{decision.trial_id}:{decision.samples_seen}:{decision.rule}:{decision.action.value}"
         self._record(EventKind.TAGS, decision.trial_id, body, (key,))
@@ -217,9 +222,6 @@ class EventTracker:
         return TrackerHealth(undrawn_metrics=tuple(sorted(self._undrawn)))
 
     # ---------------------------------------------------------------- events
-    def _emit(self, event: Event) -> None:
-        raise NotImplementedError
-
     def _replay(self, events: Iterable[Event]) -> None:
         """Learn from the events of earlier sessions."""
         with self._lock:
@@ -344,6 +346,11 @@ def _check_ending(trial_id: str, outcome: Outcome, decision: Decision | None, fa
         raise ValueError(f"trial {trial_id} ended as {outcome.value!r}: the decision that says why is missing")
     if outcome is Outcome.FAILED and not failure.strip():
         raise ValueError(f"trial {trial_id} ended as 'failed': the text that says why is missing")
+
+
+def _own_tags(**tags: str) -> dict[str, str]:
+    """Return tags whose keys are ours, and so need no cleaning; too long values are cut."""
+    return {key: value if len(value) <= TAG_VALUE_LIMIT else cut(value) for key, value in tags.items()}
 
 
 def _nth(again: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -47,24 +46,6 @@ class Event:
     timestamp_ms: int
     body: Mapping[str, Any]
     keys: tuple[str, ...] = field(default=())
-
-    def to_line(self) -> bytes:
-        """Return one JSON line, with its line end."""
-        values = [self.kind, self.run, self.timestamp_ms, self.body, self.keys]
-        return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
-
-    @classmethod
-    def from_line(cls, line: bytes) -> Event:
-        """Read what `to_line` wrote.
-
-        Raises:
-            ValueError: If the line is not a whole event.
-        """
-        values = json.loads(line)
-        if not isinstance(values, list) or len(values) != 5:
-            raise ValueError(f"an outbox line holds five values, got {line[:60]!r}")
-        kind, run, timestamp_ms, body, keys = values
-        return cls(EventKind(kind), run, timestamp_ms, body, tuple(keys))
 
 
 class SinkError(OrchestratorError):

@@ -99,8 +99,8 @@ class MemoryTracker(EventTracker):
     """A `Tracker` that applies every call at once to `runs` (sweep under the empty string, trials by id)."""
 
     def __init__(self, sink: MemorySink | None = None) -> None:
-        super().__init__()
         self._sink = sink or MemorySink()
+        super().__init__(lambda event: self._sink.deliver([event]))
         self._desk = ActionDesk()
 
     @property
@@ -134,6 +134,3 @@ class MemoryTracker(EventTracker):
 
     def close(self, timeout_seconds: float = 10.0) -> None:
         """Nothing to close."""
-
-    def _emit(self, event: Event) -> None:
-        self._sink.deliver([event])

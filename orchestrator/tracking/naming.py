@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from orchestrator.records import Decision, Outcome, Role, Scalar, TrialConfig
@@ -41,6 +42,7 @@ def _scalar(value: Any) -> Scalar:
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 
+@lru_cache(maxsize=4096)
 def clean_key(key: str) -> str:
     """Make a metric, parameter or tag key that every MLflow store accepts.
 

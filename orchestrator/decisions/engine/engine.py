@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.decisions.early_dynamics.features import DynamicsTracker
-from orchestrator.decisions.engine.judge import Judge
+from orchestrator.decisions.engine.judge import Judge, Settlement
 from orchestrator.decisions.engine.policy import StoppingPolicy, judged_milestones
-from orchestrator.decisions.engine.settle import Settlement
 from orchestrator.decisions.final.winner import Candidate, Selection, select_winner
 from orchestrator.decisions.objective import WORST, Key
 from orchestrator.decisions.rules.divergence import RULE as DIVERGENCE
 from orchestrator.decisions.rules.rule import SweepOutline
-from orchestrator.decisions.rungs.cohort import DIVERGED, FAILED, RungSystem
+from orchestrator.decisions.rungs.cohort import RungSystem
+from orchestrator.decisions.rungs.rung import DIVERGED, FAILED
 from orchestrator.decisions.trials import (
     Answer,
     Dynamics,
@@ -53,7 +53,7 @@ class StoppingEngine:
         levels = self.levels
         self.window_samples = min(later - earlier for earlier, later in zip((0, *levels), levels, strict=False))
         self.trials: dict[str, TrialProgress] = {}
-        self._judge = Judge(rules, self.objective, self.trials)
+        self._judge = Judge(self._comparison, rules, self.objective, self.trials)
         self.decisions: list[Decision] = []
         self._cohorts: dict[str, RungSystem] = {}
         self._changed: dict[str, None] = {}

@@ -14,20 +14,23 @@ from typing import Literal
 
 import numpy as np
 
-from orchestrator.decisions.forecast.forecast import RULE as FORECAST
 from orchestrator.decisions.objective import Key, is_judgeable
-from orchestrator.decisions.rules import early_dynamics
-from orchestrator.decisions.rungs.cohort import RULE as RUNGS
+from orchestrator.decisions.rules.divergence import RULE as DIVERGENCE
 
 RULE = "audit"
-COMPARISONS = frozenset({RUNGS, FORECAST, early_dynamics.RULE})
-"""Rules whose stops are audited: they compare trials, so they can be wrong about the order."""
+_CERTAIN = frozenset({DIVERGENCE, "failure", "user"})
+"""What ends a trial beside the rules that judge it."""
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 Verdict = Literal["too high", "within", "too few", "unknown"]
+
+
+def is_audited(rule: str) -> bool:
+    """Whether stops by a rule are audited: it judges trials before their end, so it can be wrong about the order."""
+    return rule not in _CERTAIN
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import takewhile
 
 from orchestrator.decisions.forecast.forecast import RULE, Forecast, ForecastOptions, Survey, forecast, survey
 from orchestrator.decisions.forecast.observation import Observation
 from orchestrator.decisions.objective import Key, is_judgeable
-from orchestrator.decisions.rungs.cohort import RungSystem, Verdict
+from orchestrator.decisions.rungs.cohort import News, RungSystem, Verdict
 from orchestrator.decisions.rungs.rung import Entry
-from orchestrator.decisions.trials import UNKNOWN_EPOCHS, TrialFacts, TrialProgress
+from orchestrator.decisions.trials import UNKNOWN_EPOCHS, TrialFacts
 
 Forecasts = Mapping[str, Forecast]
 
@@ -36,10 +35,10 @@ class ForecastBook:
         self._made: dict[int, Forecasts] = {}
         self._ends: dict[str, float] = {}
 
-    def note(self, trial: TrialProgress, rung: int, key: Key) -> None:
+    def note(self, news: News) -> None:
         """Take in a trial's result at a rung, with its dynamics there."""
-        self._seen.setdefault(rung, {})[trial.facts.trial_id] = (trial.facts, key, trial.dynamics)
-        self._outdated(rung)
+        self._seen.setdefault(news.rung, {})[news.facts.trial_id] = (news.facts, news.key, news.dynamics)
+        self._outdated(news.rung)
 
     def finish(self, trial_id: str, key: Key) -> None:
         """Learn what has become of a trial that trained to its end; one that breaks a constraint teaches nothing."""
@@ -130,6 +129,9 @@ class ForecastSystem(RungSystem):
         book: Forecasts.
     """
 
+    rule = RULE
+    waits_for_all = True
+
     def __init__(
         self,
         name: str,
@@ -141,52 +143,17 @@ class ForecastSystem(RungSystem):
         super().__init__(name, rungs, quota)
         self._quota_rungs, self._book = quota_rungs, book
 
-    def note(self, trial: TrialProgress, rung: int, key: Key) -> None:
-        """Take in what is seen of a trial that has arrived."""
-        self._book.note(trial, rung, key)
-
     def finish(self, trial_id: str, key: Key) -> None:
         """Learn what has become of a trial that trained to its end."""
-        self._book.finish(trial_id, key)
+        self._read_news().finish(trial_id, key)
 
     def drop(self, trial_id: str) -> None:
         """Take out a trial that does not count any more."""
-        self._book.drop(trial_id)
-
-    def rule_at(self, rung: int) -> str:
-        """Return the name of the rule that compares trials at a rung."""
-        return RULE
+        self._read_news().drop(trial_id)
 
     def forecasts(self, rung: int) -> Forecasts:
         """Return the forecasts of all judgeable trials that have arrived at a rung so far."""
-        return self._book.at(rung)
-
-    def certain_for(self, rung: int, entry: Entry) -> Verdict | None:
-        """Return the verdict on a waiting trial; None while others may still come."""
-        if not is_judgeable(entry.key):
-            return Verdict(entry, False, "unjudgeable")
-        if self.outstanding(rung) > 0:
-            return None
-        if self.forecasts(rung)[entry.trial_id].keeps:
-            return Verdict(entry, True, "forecast")
-        if rung < self._quota_rungs and self.kept_by_quota(rung, entry):
-            return Verdict(entry, True, "quota")
-        return Verdict(entry, False, "forecast")
-
-    def certain(self, rung: int, stops_only: bool = False) -> list[Verdict]:
-        """Return the verdicts at a rung, promotions first, best first; none but of unjudgeable ones while others may come."""
-        here = self.rungs[rung]
-        complete = self.outstanding(rung) == 0
-        waiting = (
-            here.waiting() if complete else takewhile(lambda entry: not is_judgeable(entry.key), here.worst_waiting())
-        )
-        verdicts = (self.certain_for(rung, entry) for entry in list(waiting))
-        found = [verdict for verdict in verdicts if verdict is not None and not (stops_only and verdict.promote)]
-        return sorted(found, key=lambda verdict: (not verdict.promote, verdict.entry.place))
-
-    def open_ended(self, rung: int) -> Verdict | None:
-        """Nobody goes on before all have come: how many will is not known."""
-        return None
+        return self._read_news().at(rung)
 
     def idle_candidate(self, rung: int) -> tuple[float, Verdict] | None:
         """Return the waiting trial with the largest expected improvement, if the forecast of those that have come keeps it.
@@ -203,3 +170,20 @@ class ForecastSystem(RungSystem):
             return None
         worth = forecasts[best.trial_id].improvement / self._book.samples_ahead(rung)
         return (-worth, Verdict(best, True, "idle"))
+
+    def _read_news(self) -> ForecastBook:
+        for news in self.news:
+            self._book.note(news)
+        self.news.clear()
+        return self._book
+
+    def _verdict(self, rung: int, entry: Entry, outstanding: float) -> Verdict:
+        if self.forecasts(rung)[entry.trial_id].keeps:
+            return Verdict(entry, True, "forecast")
+        if rung < self._quota_rungs and self.kept_by_quota(rung, entry):
+            return Verdict(entry, True, "quota")
+        return Verdict(entry, False, "forecast")
+
+    def _verdicts(self, rung: int, outstanding: float, stops_only: bool) -> list[Verdict]:
+        verdicts = (self.certain_for(rung, entry) for entry in self.rungs[rung].waiting())
+        return [verdict for verdict in verdicts if verdict is not None and not (stops_only and verdict.promote)]

@@ -21,7 +21,7 @@ class PeerRule(StoppingRule):
                 norm = trial.dynamics.grad_norm_mean if trial.dynamics else 0.0
                 return Finding(f"its gradient norm {norm:.3g} is above {self.limit:g}") if norm > self.limit else None
 
-    It is asked of the trials that the comparison lets pass; each of the others stops anyway.
+    It is asked of the trials that the comparison lets pass, once their cohort has arrived; each of the others stops anyway.
     """
 
     def milestones(self, sweep: SweepOutline) -> Collection[int]:

@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 
 from orchestrator.decisions.early_dynamics.features import EarlyDynamics
 from orchestrator.decisions.objective import Key, Objective
-from orchestrator.decisions.rungs.cohort import RungSystem
+from orchestrator.decisions.rungs.cohort import Evidence, RungSystem, Verdict
 from orchestrator.decisions.rungs.rung import Entry
 from orchestrator.decisions.trials import UNKNOWN_EPOCHS, TrialFacts
 from orchestrator.records import Decision, Scalar, TrainingSignal
@@ -101,7 +101,8 @@ class Judging(Protocol):
     """One rule's view of one sweep; a function of what it was told, so that a restarted sweep judges as before.
 
     Contract: `arrive` for every trial that reaches one of ``milestones``, before any judgement of it there; a trial that
-    arrives again replaces what it was. Where it is known how many come, `judge` is asked once all have arrived.
+    arrives again replaces what it was. Where it is known how many come, `judge` is asked once all have arrived, but for a
+    trial that a slot takes which would be idle otherwise.
     """
 
     @property
@@ -159,6 +160,14 @@ class Comparison(Protocol):
             cohort: Its name.
             judged: Every milestone at which some rule judges, rising.
         """
+        ...
+
+    def evidence(self, system: RungSystem, rung: int, entry: Entry, objective: Objective) -> Evidence:
+        """Return the numbers behind a verdict of such rungs."""
+        ...
+
+    def reason(self, system: RungSystem, rung: int, verdict: Verdict, objective: Objective) -> str:
+        """Return the sentence of a verdict of such rungs."""
         ...
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.rules.rule import Comparison, Judged, StoppingRule, SweepOutline
-from orchestrator.decisions.rungs.cohort import RULE, RungSystem
+from orchestrator.decisions.rungs.cohort import RULE, Evidence, RungSystem, Verdict
+from orchestrator.decisions.rungs.rung import Entry
 from orchestrator.settings.stopping import RungsSpec
 
 
@@ -20,6 +22,51 @@ class RungComparison:
     def system(self, cohort: str, judged: Sequence[Judged]) -> RungSystem:
         """Return the rungs of a cohort."""
         return RungSystem(cohort, judged, self.quota)
+
+    def evidence(self, system: RungSystem, rung: int, entry: Entry, objective: Objective) -> Evidence:
+        """Return where the trial stands."""
+        return system.evidence(rung, entry, objective)
+
+    def reason(self, system: RungSystem, rung: int, verdict: Verdict, objective: Objective) -> str:
+        """Return the sentence of a verdict."""
+        if verdict.basis == "unjudgeable":
+            return unjudgeable_reason(system, rung, objective)
+        here, entry = system.rungs[rung], verdict.entry
+        facts = system.evidence(rung, entry, objective)
+        where, places, cut, more = (
+            system.standing(rung, entry, objective),
+            facts["places"],
+            facts["cut_off"],
+            facts["outstanding"],
+        )
+        best = f"the best {places} " + (f"of up to {here.size + int(more)} " if more else "") + "go on"
+        if isinstance(cut, float):
+            best += f" (cut-off {'so far ' if more else ''}{cut:.4g})"
+        if verdict.basis == "cut":
+            return f"Stopped: {where}; {best}."
+        if verdict.basis == "quota":
+            kept = "the best" if system.quota == 1 else f"among the {system.quota} best"
+            open_side = system.bracket(rung, entry.method).open_side
+            return (
+                f"Goes on: {where}, outside the best {places}, but it is {kept} of method {entry.method}, {open_side}."
+            )
+        if verdict.basis == "async":
+            return (
+                f"Goes on: {where}, within the best one in {here.reduction_factor or 1:g} so far; more trials may come."
+            )
+        if verdict.basis == "idle":
+            return f"Goes on: {where} and is the best that waits; a worker slot would be idle otherwise."
+        if here.reduction_factor is None:
+            return f"Goes on: {where}; no rung cuts here."
+        return f"Goes on: {where}; {best}."
+
+
+def unjudgeable_reason(system: RungSystem, rung: int, objective: Objective) -> str:
+    """Return the sentence of a trial whose result is not a number."""
+    where = system.rungs[rung].where
+    return (
+        f"Stopped: {objective.label} is not a finite number {where}, so the trial ranks last in cohort {system.name}."
+    )
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,17 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from typing import ClassVar, NamedTuple
 
-from orchestrator.decisions.objective import WORST, Key, is_judgeable
+from orchestrator.decisions.objective import WORST, Key, Objective, is_judgeable
+from orchestrator.decisions.rungs.bracket import Bracket, find_bracket
 from orchestrator.decisions.rungs.rung import Entry, Rung
-from orchestrator.decisions.trials import TrialProgress
+from orchestrator.decisions.trials import Dynamics, TrialFacts, TrialProgress
+from orchestrator.records import Scalar
 
 RULE = "rungs"
-DIVERGED, FAILED = "diverged", "failed"
+Evidence = dict[str, Scalar]
 
 
 @dataclass(slots=True)
@@ -35,20 +39,6 @@ class Seat:
     rung: int = 0
     waiting: bool = False
     alive: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Bracket:
-    """The nearest worse trials of the same method below and above the best learning rate (None = there is none)."""
-
-    best: str
-    below: str | None
-    above: str | None
-
-    @property
-    def closed(self) -> bool:
-        """Whether there is a worse trial on both sides."""
-        return self.below is not None and self.above is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +55,15 @@ class Verdict:
     basis: str
 
 
+class News(NamedTuple):
+    """A trial that has arrived at a rung, with what was seen of it by then."""
+
+    facts: TrialFacts
+    dynamics: Dynamics
+    rung: int
+    key: Key
+
+
 class RungSystem:
     """The rungs of one cohort.
 
@@ -77,7 +76,14 @@ class RungSystem:
         expected: How many trials were announced; None while unknown.
         closed: Whether no new trial will be added.
         presumed_complete: Judge now as if it were closed (nothing trains and nothing can start).
+        news: Who has arrived since verdicts were last asked for, where they wait for all.
     """
+
+    rule: ClassVar[str] = RULE
+    """The rule that compares."""
+
+    waits_for_all: ClassVar[bool] = False
+    """Whether there is a verdict only once nobody can come any more (but on results that are not a number)."""
 
     def __init__(self, name: str, rungs: Sequence[tuple[int, int, float | None]], quota: int) -> None:
         self.name, self.quota = name, quota
@@ -86,6 +92,7 @@ class RungSystem:
         self.expected: int | None = None
         self.closed = False
         self.presumed_complete = False
+        self.news: list[News] = []
         self._coming: list[Counter[str]] = [Counter() for _ in range(len(rungs) + 1)]
         self._waiting: list[Counter[str]] = [Counter() for _ in range(len(rungs))]
         self._of_method: dict[str, list[str]] = {}
@@ -149,6 +156,8 @@ class RungSystem:
 
     def note(self, trial: TrialProgress, rung: int, key: Key) -> None:
         """Hear of a trial that has arrived; rungs judge by the key alone and keep nothing of it."""
+        if self.waits_for_all:
+            self.news.append(News(trial.facts, trial.dynamics, rung, key))
 
     def finish(self, trial_id: str, key: Key) -> None:
         """Hear how a trial that trained to its end has ended."""
@@ -160,7 +169,8 @@ class RungSystem:
 
     def rule_at(self, rung: int) -> str:
         """Return the name of the rule that compares trials at a rung; empty where none of this system does."""
-        return "" if self.rungs[rung].reduction_factor is None else RULE
+        compares = self.waits_for_all or self.rungs[rung].reduction_factor is not None
+        return self.rule if compares else ""
 
     def outstanding(self, rung: int, method: str | None = None) -> float:
         """Return how many trials (of one method, or of all) may still arrive at a rung; infinity when unknown."""
@@ -182,50 +192,28 @@ class RungSystem:
 
     def certain_for(self, rung: int, entry: Entry) -> Verdict | None:
         """Return the verdict on a waiting trial if no later arrival can change it."""
-        here, outstanding = self.rungs[rung], self.outstanding(rung)
         if not is_judgeable(entry.key):
             return Verdict(entry, False, "unjudgeable")
-        if math.isinf(outstanding):
+        outstanding = self.outstanding(rung)
+        if math.isinf(outstanding) or (self.waits_for_all and outstanding > 0):
             return None
-        rank, places = here.rank(entry), here.places(here.size + outstanding)
-        if rank + outstanding <= places:
-            return Verdict(entry, True, "top")
-        if rank <= places:
-            return None
-        if here.rank_in_method(entry) > self.quota:
-            return Verdict(entry, False, "cut")
-        if self.outstanding(rung, entry.method) == 0:
-            bracketed = self.bracket(rung, entry.method).closed
-            return Verdict(entry, not bracketed, "cut" if bracketed else "quota")
-        return None
+        return self._verdict(rung, entry, outstanding)
 
     def certain(self, rung: int, stops_only: bool = False) -> list[Verdict]:
-        """Return the verdicts at a rung that no later arrival can change, promotions first, best first.
-
-        Walks from the best until the first that is not certain, then from the worst up to the places, so the
-        cost follows the number of verdicts and not of the trials that wait.
-        """
-        here, outstanding = self.rungs[rung], self.outstanding(rung)
-        places = math.inf if math.isinf(outstanding) else here.places(here.size + outstanding)
-        found: list[Verdict] = []
-        for entry in () if stops_only else here.best_waiting():
-            verdict = self.certain_for(rung, entry)
-            if verdict is None or verdict.basis != "top":
-                break
-            found.append(verdict)
-        for entry in here.worst_waiting():
-            if is_judgeable(entry.key) and here.rank(entry) <= places:
-                break
-            verdict = self.certain_for(rung, entry)
-            if verdict is not None and not (stops_only and verdict.promote):
-                found.append(verdict)
+        """Return the verdicts at a rung that no later arrival can change, promotions first, best first."""
+        outstanding = self.outstanding(rung)
+        if self.waits_for_all and outstanding > 0:
+            found = list(self._unjudgeable(rung))
+        else:
+            found = self._verdicts(rung, outstanding, stops_only)
         return sorted(found, key=lambda verdict: (not verdict.promote, verdict.entry.place))
 
     def open_ended(self, rung: int) -> Verdict | None:
         """Return the next promotion of the asynchronous rule (rank <= floor(arrived / factor)) in an open-ended cohort."""
         here = self.rungs[rung]
         entry = next(here.best_waiting(), None)
-        if entry is None or not math.isinf(self.outstanding(rung)):
+        # Where all are waited for nobody goes on before: how many will is not known.
+        if entry is None or self.waits_for_all or not math.isinf(self.outstanding(rung)):
             return None
         places = here.size if here.reduction_factor is None else math.floor(here.size / here.reduction_factor + 1e-9)
         return Verdict(entry, True, "async") if here.rank(entry) <= places else None
@@ -245,38 +233,96 @@ class RungSystem:
         return (rank + more - places, Verdict(entry, True, "idle")) if rank <= places else None
 
     def bracket(self, rung: int, method: str) -> Bracket:
-        """Return which worse trials enclose the learning rate of a method's best trial at a rung.
-
-        A trial of the same method with a lower (higher) learning rate encloses it from below (above) when it did
-        strictly worse at the highest rung, up to this one, where both were judged. A trial that diverged did
-        worse; one that failed for another reason says nothing about its learning rate. The nearest is named.
-        """
-        best = self.rungs[rung].best(method)
-        if best is None:
-            return Bracket("", None, None)
-        centre = self.seats[best.trial_id].learning_rate
-        sides: dict[bool, tuple[float, str]] = {}
-        for trial_id in self._of_method[method]:
-            rate = self.seats[trial_id].learning_rate
-            if rate == centre or not self._did_worse(trial_id, best.trial_id, rung):
-                continue
-            candidate = (abs(math.log(rate / centre)), trial_id)
-            sides[rate > centre] = min(candidate, sides.get(rate > centre, candidate))
-        below, above = sides.get(False), sides.get(True)
-        return Bracket(best.trial_id, below[1] if below else None, above[1] if above else None)
+        """Return which worse trials enclose the learning rate of a method's best trial at a rung."""
+        rates = {trial_id: self.seats[trial_id].learning_rate for trial_id in self._of_method.get(method, ())}
+        return find_bracket(self.rungs[: rung + 1], self.rungs[rung].best(method), rates)
 
     def kept_by_quota(self, rung: int, entry: Entry) -> bool:
         """Whether a trial is among the best of a method whose best learning rate has no bracket yet."""
         return self.rungs[rung].rank_in_method(entry) <= self.quota and not self.bracket(rung, entry.method).closed
 
+    # -- what is said of a trial ---------------------------------------------------------------------
+
+    def evidence(self, rung: int, entry: Entry, objective: Objective) -> Evidence:
+        """Return the numbers behind a decision at a rung; None stands for a value that is not finite."""
+        here, outstanding = self.rungs[rung], self.outstanding(rung)
+        places = here.places(here.size + (0 if math.isinf(outstanding) else outstanding))
+        return {
+            "objective": objective.label,
+            "mode": objective.mode,
+            "value": _value(entry.key, objective),
+            "violation": entry.key[0] if math.isfinite(entry.key[0]) else None,
+            "cut_off": _value(here.cut_off(places), objective),
+            "rank": here.rank(entry),
+            "rung_size": here.size,
+            "places": places,
+            "outstanding": None if math.isinf(outstanding) else int(outstanding),
+            "reduction_factor": here.reduction_factor,
+            "milestone": here.index,
+            "level": here.level,
+            "method": entry.method,
+            "rank_in_method": here.rank_in_method(entry),
+        }
+
+    def standing(self, rung: int, entry: Entry, objective: Objective) -> str:
+        """Return where a trial stands: objective, value, rank, cohort, milestone."""
+        here = self.rungs[rung]
+        value = _value(entry.key, objective)
+        shown = "is not a number" if value is None else f"{value:.4g}"
+        if value is not None and entry.key[0] > 0:
+            broken = " and ".join(constraint.label for constraint in objective.constraints) or "a constraint"
+            shown += f" (breaks {broken} by {entry.key[0]:.3g})"
+        return f"{objective.label} {shown} ranks {here.rank(entry)} of {here.size} in cohort {self.name} {here.where}"
+
+    def pause_reason(self, rung: int, entry: Entry, objective: Objective) -> str:
+        """Return the sentence of a trial that waits at a rung."""
+        outstanding = self.outstanding(rung)
+        others = "an unknown number of trials" if math.isinf(outstanding) else f"{outstanding:.0f} more trials"
+        where = self.standing(rung, entry, objective)
+        if outstanding == 0:
+            return f"Waits: {where}; all trials have arrived."
+        return f"Waits: {where} so far; {others} may still arrive."
+
     # -- inside ----------------------------------------------------------------------------------
 
-    def _did_worse(self, other: str, best: str, rung: int) -> bool:
-        for here in reversed(self.rungs[: rung + 1]):
-            theirs, ours = here.entries.get(other), here.entries.get(best)
-            if theirs is not None and ours is not None:
-                return theirs.fault != FAILED and theirs.key > ours.key
-        return False
+    def _verdict(self, rung: int, entry: Entry, outstanding: float) -> Verdict | None:
+        here = self.rungs[rung]
+        rank, places = here.rank(entry), here.places(here.size + outstanding)
+        if rank + outstanding <= places:
+            return Verdict(entry, True, "top")
+        if rank <= places:
+            return None
+        if here.rank_in_method(entry) > self.quota:
+            return Verdict(entry, False, "cut")
+        if self.outstanding(rung, entry.method) == 0:
+            bracketed = self.bracket(rung, entry.method).closed
+            return Verdict(entry, not bracketed, "cut" if bracketed else "quota")
+        return None
+
+    def _verdicts(self, rung: int, outstanding: float, stops_only: bool) -> list[Verdict]:
+        """Walk from the best until the first that is not certain, then from the worst up to the places.
+
+        So the cost follows the number of verdicts and not of the trials that wait.
+        """
+        here = self.rungs[rung]
+        places = math.inf if math.isinf(outstanding) else here.places(here.size + outstanding)
+        found: list[Verdict] = []
+        for entry in () if stops_only else here.best_waiting():
+            verdict = self.certain_for(rung, entry)
+            if verdict is None or verdict.basis != "top":
+                break
+            found.append(verdict)
+        for entry in here.worst_waiting():
+            if is_judgeable(entry.key) and here.rank(entry) <= places:
+                break
+            verdict = self.certain_for(rung, entry)
+            if verdict is not None and not (stops_only and verdict.promote):
+                found.append(verdict)
+        return found
+
+    def _unjudgeable(self, rung: int) -> Iterator[Verdict]:
+        for entry in takewhile(lambda entry: not is_judgeable(entry.key), self.rungs[rung].worst_waiting()):
+            yield Verdict(entry, False, "unjudgeable")
 
     def _count(self, seat: Seat, change: int) -> None:
         counters = self._waiting if seat.waiting else self._coming
@@ -291,3 +337,7 @@ class RungSystem:
         if seat.alive:
             self._count(seat, -1)
             seat.alive, seat.waiting = False, False
+
+
+def _value(key: Key, objective: Objective) -> float | None:
+    return objective.value_of(key) if is_judgeable(key) else None

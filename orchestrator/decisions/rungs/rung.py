@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from orchestrator.decisions.objective import WORST, Key, is_judgeable
 
 Place = tuple[Key, str]
+DIVERGED, FAILED = "diverged", "failed"
+"""Why a result is `WORST`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Rung:
         self._ranked: list[Place] = []
         self._ranked_by_method: dict[str, list[Place]] = {}
         self._waiting: list[Place] = []
+
+    @property
+    def where(self) -> str:
+        """Its place in words."""
+        return f"at milestone {self.index + 1} ({self.level:,} samples)"
 
     @property
     def size(self) -> int:

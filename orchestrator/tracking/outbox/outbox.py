@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.tracking.events import Event
+from orchestrator.tracking.events import Event, EventKind
 
 UNSAVED_LIMIT = 100_000
 """Events kept in memory while the file cannot be written; older ones are then given up."""
@@ -78,7 +78,7 @@ class Outbox:
 
     def append(self, event: Event) -> None:
         """Add an event; never raises for a disk's sake."""
-        line = event.to_line()
+        line = event_line(event)
         with self._lock:
             self._unsaved.append(line)
             self._save()
@@ -148,7 +148,7 @@ class Outbox:
         """Keep an event that the store refuses for good, with its reason, beside the outbox."""
         try:
             with self.file.with_suffix(".rejected.jsonl").open("ab") as stream:
-                stream.write(json.dumps({"reason": reason}).encode() + b" " + event.to_line())
+                stream.write(json.dumps({"reason": reason}).encode() + b" " + event_line(event))
         except OSError as error:
             self.error = f"cannot write beside {self.file}: {error.strerror}"
 
@@ -168,7 +168,7 @@ class Outbox:
     def _parse(self, block: bytes) -> Iterator[Event]:
         for line in block.splitlines():
             try:
-                yield Event.from_line(line)
+                yield read_event(line)
             except ValueError:
                 self.damaged += 1
 
@@ -210,6 +210,25 @@ class Outbox:
             os.ftruncate(self._descriptor, self._size)
         except OSError as error:
             self.error = f"cannot repair {self.file}: {error.strerror}"
+
+
+def event_line(event: Event) -> bytes:
+    """Return an event as one JSON line, with its line end."""
+    values = [event.kind, event.run, event.timestamp_ms, event.body, event.keys]
+    return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+
+
+def read_event(line: bytes) -> Event:
+    """Read what `event_line` wrote.
+
+    Raises:
+        ValueError: If the line is not a whole event.
+    """
+    values = json.loads(line)
+    if not isinstance(values, list) or len(values) != 5:
+        raise ValueError(f"an outbox line holds five values, got {line[:60]!r}")
+    kind, run, timestamp_ms, body, keys = values
+    return Event(EventKind(kind), run, timestamp_ms, body, tuple(keys))
 
 
 def _end_of_last_line(descriptor: int) -> int:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.tracking.event_tracker import EventTracker
-from orchestrator.tracking.events import Event, Sink
+from orchestrator.tracking.events import Sink
 from orchestrator.tracking.outbox.delivery import Delivery
 from orchestrator.tracking.outbox.outbox import Outbox
 from orchestrator.tracking.tracker import AskedAction, TrackerHealth
@@ -25,8 +25,8 @@ class OutboxTracker(EventTracker):
     """
 
     def __init__(self, outbox_file: Path, make_sink: Callable[[], Sink], sink_name: str) -> None:
-        super().__init__()
         self._outbox = Outbox(outbox_file)
+        super().__init__(self._outbox.append)
         self._replay(self._outbox.events())
         self._delivery = Delivery(self._outbox, make_sink, sink_name)
 
@@ -88,6 +88,3 @@ class OutboxTracker(EventTracker):
     def abandon(self) -> None:
         """Stop as a crash would: nothing is flushed (tests of recovery)."""
         self._delivery.abandon()
-
-    def _emit(self, event: Event) -> None:
-        self._outbox.append(event)
