@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import ray
 from orchestrator.spec.cluster import ClusterProfile
-from orchestrator.tuning.clusters.connect import connected
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from orchestrator.errors import ClusterError
 from orchestrator.spec.sweep import Resources
 from orchestrator.tuning import ray_internals
+from orchestrator.tuning.clusters.connect import connected
 from orchestrator.tuning.ray_internals import (
     ACTOR_TASK_FAILED,
     INTERNALS,
