@@ -1,6 +1,11 @@
 from orchestrator.coordinating.searchers.searcher import Searcher as Searcher
 from orchestrator.coordinating.searchers.searcher import SearchTask as SearchTask
 from orchestrator.decisions.objective import Objective as Objective
+from orchestrator.decisions.rules.peers import PeerRule as PeerRule
+from orchestrator.decisions.rules.rule import Finding as Finding
+from orchestrator.decisions.rules.rule import Standing as Standing
+from orchestrator.decisions.rules.rule import StoppingRule as StoppingRule
+from orchestrator.decisions.rules.rule import SweepOutline as SweepOutline
 from orchestrator.extending.scorer import scorer as scorer
 from orchestrator.plugins.entries import PLUGIN as PLUGIN
 from orchestrator.plugins.entries import entry as entry
@@ -14,6 +19,12 @@ from orchestrator.spec.searchers import SearcherKind as SearcherKind
 from orchestrator.spec.trial.optimizers import OptimizerEntry as OptimizerEntry
 from orchestrator.spec.trial.options import options_of as options_of
 from orchestrator.spec.trial.schedules import Schedule as Schedule
+from orchestrator.tracking.no_tracker import NoTracker as NoTracker
+from orchestrator.tracking.tracker import SweepInfo as SweepInfo
+from orchestrator.tracking.tracker import Tracker as Tracker
+from orchestrator.tracking.tracker import TrialInfo as TrialInfo
+from orchestrator.tracking.trackers import TrackerKind as TrackerKind
+from orchestrator.tracking.trackers import TrackerTask as TrackerTask
 from orchestrator.training.evaluations.contract.evaluation import Scorer as Scorer
 from orchestrator.training.evaluations.contract.evaluation import SetScores as SetScores
 from orchestrator.training.evaluations.contract.evaluation import Subject as Subject

@@ -10,12 +10,16 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
-from orchestrator.decisions.engine.policy import DEFAULT_POLICY, StoppingPolicy
+from orchestrator.decisions.engine.policy import DEFAULT_POLICY, StoppingPolicy, built_in_rules
 from orchestrator.decisions.rules.divergence import DivergenceRule
 from orchestrator.decisions.rules.forecast import ForecastRule
+from orchestrator.decisions.rules.own import own_rule
 from orchestrator.decisions.rules.rungs import RungRule
 from orchestrator.errors import InputError, nearest
+from orchestrator.plugins.code import find_code, is_reference
+from orchestrator.plugins.loading import load
 from orchestrator.simulation.engine import baselines, ranking
 from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
 from orchestrator.simulation.engine.scheduler import Scheduler
@@ -70,16 +74,26 @@ def choose_rules(words: Sequence[str]) -> Chosen:
     own = _own_rules()
     known, missing = list(own), dict[str, InputError]()
     for group in RIVALS:
-        if _wanted(words, group, own):
+        if _wanted([word for word in words if not is_reference(word)], group, own):
             try:
                 known.extend(_rival_rules(group))
             except ImportError as error:
                 missing[group] = error if isinstance(error, InputError) else _missing(group, error)
     chosen: dict[str, Rule] = {}
     for word in words:
-        chosen.update((rule.name, rule) for rule in _named(word, known, missing))
+        found = [_plugin_rule(word)] if is_reference(word) else _named(word, known, missing)
+        chosen.update((rule.name, rule) for rule in found)
     notes = [f"{group} is left out: {error.rule}" for group, error in missing.items()] if ALL in words else []
     return Chosen(tuple(chosen.values()), tuple(notes))
+
+
+def _plugin_rule(word: str) -> Rule:
+    """Return a rule of the user's own, asked after the default ones; its file is meant from the present folder."""
+    code = find_code("stopping_rule", word, Path.cwd(), "--rules", "")
+    assert code is not None, "a reference is found or refused"
+    load(code)
+    rule = own_rule(word, {})
+    return Rule(rule.name, "own", lambda: EngineScheduler(StoppingPolicy((*built_in_rules(), rule)), rule.name))
 
 
 def _named(word: str, known: Sequence[Rule], missing: Mapping[str, InputError]) -> list[Rule]:

@@ -134,6 +134,6 @@ _PLACES: tuple[tuple[Kind, tuple[str, ...], Callable[[object], Iterator[str]]], 
     ("evaluation", ("evaluation",), _field_of("kind")),
     ("searcher", ("searcher",), _field_of("kind")),
     ("stopping_rule", ("stopping", "rules"), _field_of("rule")),
-    ("tracker", ("tracking", "tracker"), _field_of("kind")),
+    ("tracker", ("tracking",), _field_of("tracker")),
 )
 """Kind of plug-in, the field of a sweep file that may name it, and how its words are read there."""

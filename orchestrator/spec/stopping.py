@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Annotated
 
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
+
+from orchestrator.plugins.loading import is_plugin
 from orchestrator.settings.stopping import DivergenceSpec, EarlyDynamicsSpec, ForecastSpec, RungsSpec
 from orchestrator.spec.reading.closed import Closed
+
+
+class OwnRule(Closed):
+    """A stopping rule of the user's own, and its options, which stand beside its name."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    rule: str = Field(description="`FILE.py:CLASS`, or the name under which an installed package offers it.")
+
+    @field_validator("rule")
+    @classmethod
+    def _is_code(cls, rule: str) -> str:
+        if not is_plugin("stopping_rule", rule):
+            raise ValueError(f"a rule is FILE.py:CLASS, or one that an installed package offers, got {rule!r}")
+        return rule
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The options as the file gives them; the rule's own class checks them."""
+        return dict(self.model_extra or {})
+
+
+def _as_rule(value: object) -> object:
+    return {"rule": value} if isinstance(value, str) else value
 
 
 class StoppingSpec(Closed):
@@ -19,6 +46,10 @@ class StoppingSpec(Closed):
         default_factory=ForecastSpec, description="Compares trials at the rungs by what they are expected to end at."
     )
     early_dynamics: EarlyDynamicsSpec = Field(default_factory=EarlyDynamicsSpec, description="The paper's rule.")
+    rules: list[Annotated[OwnRule, BeforeValidator(_as_rule, json_schema_input_type=str | OwnRule)]] = Field(
+        default_factory=list,
+        description="Further rules, code of your own: `FILE.py:CLASS`, or {rule: FILE.py:CLASS, OPTION: ...}.",
+    )
     audit: float = Field(
         default=0.0,
         ge=0,

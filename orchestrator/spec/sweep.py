@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from orchestrator.errors import SpecError
 from orchestrator.plugins.code import PluginCode
-from orchestrator.plugins.loading import is_absent, loaded_code, note_absent
+from orchestrator.plugins.loading import is_absent, is_plugin, loaded_code, note_absent
 from orchestrator.settings.data import defining_data, find_problem
 from orchestrator.settings.trial_setup import (
     DataSettings,
@@ -177,6 +177,16 @@ class TrackingSpec(Closed):
     enabled: bool = Field(default=True, description="Whether MLflow records the sweep.")
     uri: str | None = Field(default=None, description="MLflow tracking URI; default: SQLite in the storage folder.")
     experiment: str | None = Field(default=None, description="MLflow experiment; default: the sweep's name.")
+    tracker: str | None = Field(
+        default=None, description="A tracker of your own in place of MLflow, `FILE.py:FUNCTION`; it is given the uri."
+    )
+
+    @field_validator("tracker")
+    @classmethod
+    def _is_code(cls, tracker: str | None) -> str | None:
+        if tracker is not None and not is_plugin("tracker", tracker):
+            raise ValueError(f"a tracker is FILE.py:FUNCTION, or one that an installed package offers, got {tracker!r}")
+        return tracker
 
 
 class SweepSpec(Closed):
@@ -375,6 +385,8 @@ class SweepSpec(Closed):
             values.pop(place)
         values["budget"].pop("wall_minutes")
         values["stopping"].pop("audit")
+        if not values["stopping"]["rules"]:
+            del values["stopping"]["rules"]
         if not values["plugins"]:
             del values["plugins"]
         if not values["searcher"]["options"]:
@@ -402,6 +414,8 @@ def resolved(spec: SweepSpec) -> Mapping[str, Any]:
     for section in (values["searcher"], *values["evaluation"]):
         if not section["options"]:
             del section["options"]
+    if not values["stopping"]["rules"]:
+        del values["stopping"]["rules"]
     return values if spec.entrypoint is None else {k: v for k, v in values.items() if k not in REPLACED}
 
 

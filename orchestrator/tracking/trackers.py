@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import cast
 
 from orchestrator.lazy_names import load
+from orchestrator.plugins.entries import PLUGIN, plugin_entry
+from orchestrator.plugins.loading import loaded_code
+from orchestrator.tracking.guarded import guarded_tracker
 from orchestrator.tracking.tracker import SweepInfo, Tracker
 
 
@@ -19,6 +22,7 @@ class TrackerTask:
         uri: Where runs are kept; None: the store that a storage folder has without being asked for another.
         storage: Storage folder; keeps what belongs to a local store.
         sweep: The sweep; the same ``sweep_id`` and ``outbox_file`` continue the same runs.
+        tracker: Plug-in that opens it, as the sweep file names it; None: the URI says who does.
         outbox_file: File of this sweep, for example ``STORAGE/SWEEP/outbox.jsonl``, in which may stand what is yet to be delivered.
     """
 
@@ -26,6 +30,7 @@ class TrackerTask:
     storage: Path
     sweep: SweepInfo
     outbox_file: Path
+    tracker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,8 @@ class TrackerKind:
 
     summary: str
     schemes: tuple[str, ...]
-    opener: str
-    check: str
+    opener: object
+    check: str = ""
     view: str = ""
     in_mlflow: bool = False
 
@@ -77,11 +82,17 @@ TRACKERS: dict[str, TrackerKind] = {
 }
 
 
-def tracker_kind(uri: str | None) -> TrackerKind:
-    """Return the entry of the tracker that a URI means. Every URI of a sweep file is looked up here.
+_ABSENT = TrackerKind("a tracker whose code is not loaded here", (), PLUGIN)
+
+
+def tracker_kind(uri: str | None, named: str | None = None) -> TrackerKind:
+    """Return the entry of the tracker that a URI means, or a plug-in that is named. Every sweep's tracker is looked up here.
 
     Without one it is MLflow, and also where no tracker has its scheme: MLflow's check then says which there are.
     """
+    plugin = plugin_entry("tracker", named, TrackerKind, "opener", _ABSENT)
+    if plugin is not None:
+        return plugin
     scheme = scheme_of(uri or "")
     return next((kind for kind in TRACKERS.values() if scheme in kind.schemes), TRACKERS["mlflow"])
 
@@ -92,8 +103,14 @@ def scheme_of(uri: str) -> str:
 
 
 def open_tracker(task: TrackerTask) -> Tracker:
-    """Open a sweep's tracker and start its run. Returns at once."""
-    return cast(Callable[[TrackerTask], Tracker], load(tracker_kind(task.uri).opener))(task)
+    """Open a sweep's tracker and start its run. Returns at once.
+
+    Raises:
+        PluginError: If it is a plug-in that cannot be opened; what one raises later does not stop the sweep.
+    """
+    opener = cast(Callable[[TrackerTask], Tracker], load(tracker_kind(task.uri, task.tracker).opener))
+    code = None if task.tracker is None else loaded_code("tracker", task.tracker)
+    return opener(task) if code is None else guarded_tracker(opener, task, code)
 
 
 def check_tracker(uri: str) -> None:

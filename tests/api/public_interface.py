@@ -20,6 +20,8 @@ LISTED = (
     "orchestrator.integrations",
     "orchestrator.results",
     "orchestrator.settings",
+    "orchestrator.extending",
+    "orchestrator.testing",
 )
 """Modules whose ``__all__`` is the interface."""
 RECORDS = ("orchestrator.records", "orchestrator.errors")

@@ -9,6 +9,7 @@ from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.forecast.model import load_model
 from orchestrator.decisions.rules.forecast import ForecastRule
+from orchestrator.decisions.rules.own import own_rule
 from orchestrator.decisions.rules.registry import RULES
 from orchestrator.decisions.rules.rule import StepRule, StoppingRule, SweepOutline
 from orchestrator.decisions.rules.rungs import RungRule
@@ -20,7 +21,17 @@ from orchestrator.spec.sweep import SweepSpec
 def make_policy(spec: SweepSpec, plan: SweepPlan, record: bool) -> StoppingPolicy:
     """Return the rules that the file names, with what the plan makes of them."""
     rules = (rule(**vars(getattr(spec.stopping, name))) for name, rule in RULES.items())
-    return StoppingPolicy(tuple(_resolved(rule, plan) for rule in rules), record)
+    return StoppingPolicy((*(_resolved(rule, plan) for rule in rules), *own_rules(spec)), record)
+
+
+def own_rules(spec: SweepSpec) -> tuple[StoppingRule, ...]:
+    """Return the rules of the user's own that the file names.
+
+    Raises:
+        SpecError: If an option is wrong.
+        PluginError: If one is no rule.
+    """
+    return tuple(own_rule(each.rule, each.options) for each in spec.stopping.rules)
 
 
 def _resolved(rule: StoppingRule, plan: SweepPlan) -> StoppingRule:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.api.plan.policy import check_forecast
+from orchestrator.api.plan.policy import check_forecast, own_rules
 from orchestrator.coordinating.sweep_plan import SweepPlan, plan_sweep
 from orchestrator.errors import InputError, ModelError, SpecError, nearest
 from orchestrator.progress import Say, silent
@@ -17,7 +17,7 @@ from orchestrator.spec.clusters.load import load_cluster
 from orchestrator.spec.clusters.profile import ClusterProfile
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.storage.sweep_folder import SweepFolder, check_storage
-from orchestrator.tracking.trackers import check_tracker
+from orchestrator.tracking.trackers import check_tracker, tracker_kind
 from orchestrator.training.setup.expected import expect_setup, missing_parts
 from orchestrator.training.setup.inspect import SetupReport, inspect_setup
 from orchestrator.tuning.clusters.cluster import make_cluster
@@ -75,6 +75,7 @@ def validate_sweep(
     check_storage(Path(spec.storage))
     _check_tracking(spec)
     check_forecast(spec)
+    own_rules(spec)
     if spec.entrypoint is not None:
         report = inspect_entrypoint(spec.entrypoint, where)
         return ValidationResult(spec, None, plan_sweep(spec, None, where), profile, report)
@@ -128,7 +129,9 @@ def _check_metrics(spec: SweepSpec, setup: SetupReport, where: str) -> None:
 
 
 def _check_tracking(spec: SweepSpec) -> None:
-    if spec.tracking.enabled and spec.tracking.uri is not None:
+    if spec.tracking.enabled and spec.tracking.tracker is not None:
+        tracker_kind(spec.tracking.uri, spec.tracking.tracker)
+    elif spec.tracking.enabled and spec.tracking.uri is not None:
         check_tracker(spec.tracking.uri)
 
 

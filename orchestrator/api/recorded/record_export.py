@@ -142,7 +142,9 @@ def _check_recorded(folder: SweepFolder, records: list[Record]) -> None:
 
 def _trains_all(content: Mapping[str, Any]) -> bool:
     """Whether a sweep's rules let every trial train to its end, or until it diverges."""
-    return bool(content["record"]) or not any(content["stopping"][name]["enabled"] for name in _STOPPERS)
+    stopping = content["stopping"]
+    stops = any(stopping[name]["enabled"] for name in _STOPPERS) or bool(stopping.get("rules"))
+    return bool(content["record"]) or not stops
 
 
 def _check_complete(folder: SweepFolder, records: list[Record], courses: list[_Course]) -> None:

@@ -53,6 +53,8 @@ def session_record(start: SessionStart, capacity: Capacity) -> dict[str, Any]:
     """Where and with what this session trains: what `rerun` compares, and where `ui` and `watch` find the runs."""
     tracking, setup = start.spec.tracking, start.validation.setup
     uri = tracking.uri or default_tracking_uri(start.folder.storage)
+    # What a plug-in keeps is not read back.
+    in_store = tracking.enabled and tracking.tracker is None
     return {
         "slots": capacity.slots,
         "cpus": capacity.cpus,
@@ -63,5 +65,5 @@ def session_record(start: SessionStart, capacity: Capacity) -> dict[str, Any]:
         "storage": str(start.folder.storage.resolve()),
         "entrypoint": None if start.entrypoint is None else asdict(start.entrypoint),
         "evaluation": {} if setup is None else {entry.name: entry.digest for entry in setup.evaluation},
-        "tracking": {"uri": uri, "experiment": tracking.experiment or start.spec.name} if tracking.enabled else None,
+        "tracking": {"uri": uri, "experiment": tracking.experiment or start.spec.name} if in_store else None,
     }

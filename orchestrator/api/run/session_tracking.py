@@ -43,6 +43,7 @@ def session_tracker(start: SessionStart, first: Record) -> Iterator[Tracker]:
             start.folder.storage,
             _sweep_info(start, first),
             start.folder.outbox,
+            start.spec.tracking.tracker,
         )
     )
     try:
