@@ -1,10 +1,25 @@
+from dataclasses import dataclass, field
+
 import pytest
 import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.spec.trial.schedules import SCHEDULES, check_schedule, multiplier
+from orchestrator.coordinating.continued_trials import inexact
+from orchestrator.settings.data import about
+from orchestrator.spec.search_space.enumeration import grid_configs
+from orchestrator.spec.search_space.search_space import SearchSpace
+from orchestrator.spec.trial.identity import trial_fingerprint, trial_name
+from orchestrator.spec.trial.options import options_of
+from orchestrator.spec.trial.schedules import (
+    SCHEDULES,
+    Schedule,
+    check_schedule,
+    find_schedule,
+    multiplier,
+    schedule_values,
+)
 
 
 def theirs(make, steps, **arguments):
@@ -87,3 +102,47 @@ def test_check_schedule_states_value_and_rule(name, options, message):
 def test_multiplier_refuses_negative_steps():
     with pytest.raises(ValueError, match="step must be at least 0, got -1"):
         multiplier("constant", -1, 10, 0)
+
+
+@dataclass(frozen=True)
+class StairOptions:
+    stairs: float = field(default=2.0, metadata=about("Number of stairs.", ge=1.0, le=8.0))
+
+
+def stairs(step, steps, warmup_steps, options):
+    return 1.0 - (step * int(options["stairs"]) // steps) / options["stairs"]
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    monkeypatch.setitem(SCHEDULES, "stairs", Schedule(stairs, "falls in stairs", options_of(StairOptions)))
+    return "stairs"
+
+
+def searched(schedule):
+    return SearchSpace.model_validate(
+        {"method": "full", "effective_batch_size": 8, "learning_rate": 0.01, "schedule": schedule}
+    )
+
+
+def test_a_schedule_of_one_entry_is_searched_named_and_followed(toy):
+    found = grid_configs(searched(["constant", {"name": toy, "stairs": 4}]), 64)
+    assert [(each.schedule, each.schedule_options) for each in found] == [("constant", {}), (toy, {"stairs": 4.0})]
+    assert len({trial_fingerprint(each) for each in found}) == 2
+    assert trial_name(found[1], {"schedule"}) == "full lr0.01 ebs8 stairs s0"
+    assert [multiplier(toy, step, 8, 0, {"stairs": 4}) for step in (0, 2, 7)] == [1.0, 0.75, 0.25]
+    assert "its learning rate followed the schedule stairs" in inexact(found[1], 128)
+    assert find_schedule(toy).arguments(8, 0, schedule_values(toy, {})) is None
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ("stair", "there is no schedule 'stair'; did you mean 'stairs'"),
+        ({"name": "stairs", "stair": 2}, "schedule 'stairs' has no option 'stair'; did you mean 'stairs'"),
+        ({"name": "stairs", "stairs": 9}, r"stairs of schedule 'stairs' must lie in 1.0\.\.8.0, got 9"),
+    ],
+)
+def test_an_added_schedule_is_checked(toy, schedule, said):
+    with pytest.raises(ValueError, match=said):
+        searched(schedule)

@@ -51,7 +51,18 @@ class Option:
 
     def read(self, value: Scalar) -> Scalar:
         """Return a value in the option's type, where it fits: one type, one fingerprint."""
+        if isinstance(value, str) and is_number(self.default):
+            value = _number(value)
         return float(value) if is_number(value) and isinstance(self.default, float) else value
+
+
+def _number(text: str) -> Scalar:
+    """Return the number that a text writes, such as ``1e-5``, which YAML 1.1 takes for text; the text where it is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return int(number) if number.is_integer() else number
 
 
 Options = Mapping[str, Option]
