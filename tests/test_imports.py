@@ -84,7 +84,9 @@ STANDARD_LIBRARY_ONLY = [
         "trial.schedules",
         "trial.identity",
         "methods.catalogue",
-        "methods.declared_options",
+        "options.declared",
+        "evaluations.sets",
+        "evaluations.identity",
     )
 ]
 
