@@ -85,6 +85,8 @@ STANDARD_LIBRARY_ONLY = [
         "trial.identity",
         "methods.catalogue",
         "options.declared",
+        "evaluations.sets",
+        "evaluations.identity",
     )
 ]
 

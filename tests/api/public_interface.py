@@ -48,6 +48,8 @@ def interface() -> dict[str, Any]:
 
 def describe(value: Any) -> Described:
     """Return a function's signature, or a class by its fields, constructor, methods and properties."""
+    if isinstance(value, str):
+        return repr(value)
     if not isinstance(value, type):
         return signature_text(value)
     if issubclass(value, enum.Enum):

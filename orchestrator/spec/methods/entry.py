@@ -39,7 +39,7 @@ class MethodEntry:
         fixed: Options that define the method and cannot be given.
         starts: Whether the untrained method, with its default options, equals the base model.
         merges: Whether the result folds into plain weights of the base architecture.
-        options: Dataclass of the options that are no fields of the config (see `declared_options`).
+        options: Dataclass of the options that are no fields of the config (see `orchestrator.spec.options.declared`).
         exclusive: Options of which only one can be given; a given one takes the others' defaults away.
         own_fields: Fields of peft's configs that belong to this method and to no other.
         needs_task_ids: Whether the finished model must be told a task for each row.
