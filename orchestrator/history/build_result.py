@@ -7,7 +7,6 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.decisions.objective import WORST, Key, Objective
 from orchestrator.history.objective import make_objective
 from orchestrator.records import Decision, Outcome, Role
@@ -21,6 +20,7 @@ from orchestrator.results.records import (
     WinnerVerdict,
 )
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.storage.later_scores import LaterScores, latest, read_scores, unscored
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import TrialEntry

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import StorageError
 from orchestrator.spec.stopping import StoppingSpec, WinnerSpec
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.spec.trial.identity import difference, digest
 from orchestrator.storage.capacity import Capacity
 from orchestrator.storage.journal import Record, read_journal

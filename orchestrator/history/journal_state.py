@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import StorageError
 from orchestrator.history.journal_facts import is_complete, spent_before, standing_plan, sweep_content
 from orchestrator.progress import Say, silent
 from orchestrator.records import Decision, Outcome
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.storage.driver_presence import is_driven
 from orchestrator.storage.journal import Record, read_journal
 from orchestrator.storage.milestone_reports import decision_from

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from orchestrator.api import ExtendRequest, extend_sweep
-from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.errors import InputError
 from orchestrator.records import Action, Decision
 from orchestrator.spec.loading import load_sweep
 from orchestrator.spec.search_space.enumeration import grid_configs
+from orchestrator.spec.sweep_plan import plan_sweep
 from orchestrator.spec.trial.identity import trial_fingerprint, trial_name
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.sweep_folder import SweepFolder

@@ -14,10 +14,10 @@ import pytest
 
 from orchestrator import export_recorded
 from orchestrator.api import past_recorded
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import StorageError
 from orchestrator.records import Action, Decision, Milestone, TrainingSignal, TrialConfig, TrialState
 from orchestrator.simulation.recorded.files import read_recorded
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.milestone_reports import write_report
 from orchestrator.storage.sweep_folder import SweepFolder

@@ -13,9 +13,9 @@ import pytest
 from orchestrator.api.run import session_journal
 from orchestrator.api.run.extension import Extension
 from orchestrator.coordinating.controls import Controls
-from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.records import Outcome, Role, TrialConfig
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import plan_sweep
 from orchestrator.storage.capacity import Capacity
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.sweep_folder import SweepFolder

@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.history.journal_facts import FILE
 from orchestrator.spec.loading import load_sweep
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import plan_sweep
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.tracking.provenance import environment

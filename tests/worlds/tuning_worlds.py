@@ -14,7 +14,6 @@ from orchestrator.api.plan.policy import make_policy
 from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.coordinating.queues import Assignment
 from orchestrator.coordinating.searchers.make import make_searcher
-from orchestrator.coordinating.sweep_plan import SweepPlan, plan_sweep
 from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.rules.divergence import RULE as DIVERGENCE
@@ -25,6 +24,7 @@ from orchestrator.records import Action, Decision, Milestone, Outcome, TrainingS
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.searchers import searcher_kind
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import SweepPlan, plan_sweep
 from orchestrator.spec.trial.identity import trial_name
 from orchestrator.storage.journal import Journal
 from orchestrator.tracking.in_memory import MemoryTracker

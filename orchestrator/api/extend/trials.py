@@ -9,13 +9,13 @@ from orchestrator.api.control.control import check_clone
 from orchestrator.api.extend.request import ExtendRequest
 from orchestrator.coordinating.continued_trials import continued_record, inexact
 from orchestrator.coordinating.controls import check_action, check_checkpoint
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.coordinating.user_decisions import asked_by
 from orchestrator.errors import InputError
 from orchestrator.history.find_trial import find_trial
 from orchestrator.history.journal_state import JournalState
 from orchestrator.history.read_sweep import result_of
 from orchestrator.records import Outcome, Role
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.storage.journal import Record
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import TrialEntry

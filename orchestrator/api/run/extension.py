@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.api.plan.preflight import ValidationResult
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.history.find_trial import rebased_setup
 from orchestrator.history.journal_facts import standing_plan, standing_record
 from orchestrator.history.moved_paths import Whereabouts
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec, resolved
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.spec.trial.identity import digest
 from orchestrator.storage.journal import Record
 from orchestrator.storage.user_actions import ControlAction
