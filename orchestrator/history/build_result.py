@@ -227,8 +227,8 @@ def _best_view(entry: TrialEntry, objective: Objective) -> TrialView:
         loss=last.loss if last else None,
         grad_norm=last.grad_norm if last else None,
         objective=_value(objective, entry),
-        expected=entry.forecast.get("expected_final"),
-        probability_best=entry.forecast.get("probability_best"),
+        expected=entry.forecast_of("expected_final"),
+        probability_best=entry.forecast_of("probability_best"),
     )
 
 

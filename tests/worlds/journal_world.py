@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,16 +22,6 @@ from orchestrator.storage.user_actions import ControlAction, leave_action
 from tests.worlds.tuning_worlds import SimulatedSweep, Storage, small_spec
 
 ASKED = 1_750_000_000.0
-
-
-def journal_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a journal as they stand in the file."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def without_times(lines: list[dict[str, Any]]) -> list[str]:
-    """Return lines as text, without the moment at which they were written."""
-    return [json.dumps({name: value for name, value in line.items() if name != "time"}) for line in lines]
 
 
 class AskedSweep(SimulatedSweep):
@@ -127,7 +116,7 @@ def write_sessions(root: Path, patch: pytest.MonkeyPatch) -> Journal:
     for spec, inputs in ((first, {"training data": "0" * 32}), (second, {"training data": "1" * 32})):
         start: Any = _start(spec, folder, inputs)
         session_journal.open_journal(start, journal)
-        journal.append(("session", session_journal.session_record(start, Capacity(2.0, 0.0, 2, "auto"))))
+        journal.append(session_journal.session_record(start, Capacity(2.0, 0.0, 2, "auto")))
     return journal
 
 
