@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
 from typing import Any, NamedTuple, Self, get_type_hints
 
 from orchestrator.records import Decision, Origin, Role, TrainingSignal, TrialConfig, TrialState
@@ -64,11 +64,15 @@ class JournalRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as plain values, in the order in which the journal holds them."""
-        values = asdict(self)
-        for name, default in _shape(type(self)).left_out:
-            if values[name] == default:
-                del values[name]
-        return values
+        shape = _shape(type(self))
+        values = {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
+        return {name: value for name, value in values.items() if (name, value) not in shape.left_out}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, TrialConfig):
+        return value.as_dict()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 class _Shape(NamedTuple):
