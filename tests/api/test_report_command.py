@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from orchestrator import cli
-from tests.worlds.journal_lines import as_record
+from tests.worlds.journals.lines import as_record
 from tests.worlds.report_sweeps import MadeSweep, finished, sweep_spec
 
 

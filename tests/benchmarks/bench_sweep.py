@@ -75,7 +75,7 @@ def _in_process(side: str, samples: int, tracking: bool) -> dict[str, float]:
 def run_ours(samples: int, tracking: bool) -> dict[str, float]:
     """One run of ours."""
     from orchestrator import run_sweep
-    from tests.worlds.journal_lines import journal_lines
+    from tests.worlds.journals.lines import journal_lines
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()

@@ -26,7 +26,7 @@ from orchestrator.storage.driver_presence import driving
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.sweep_folder import SweepFolder
 from tests.benchmarks.bench_status import write_sweep
-from tests.worlds.journal_lines import as_record
+from tests.worlds.journals.lines import as_record
 
 Orchestrate = Callable[..., Any]
 

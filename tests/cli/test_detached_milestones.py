@@ -30,7 +30,7 @@ from orchestrator.training.loop.checkpoints import STATE, WEIGHTS
 from orchestrator.tuning.detached.process import CheckpointScorer, Found
 from orchestrator.tuning.detached.scoring import DetachedScoring, detached_sets
 from tests.worlds.driverless import Driverless, config, tiny_spec, write_rows
-from tests.worlds.journal_lines import as_record
+from tests.worlds.journals.lines import as_record
 
 LEVELS = (8, 16, 24, 32)
 BESIDE = {"name": "beside", "kind": "loss", "limit": 10}

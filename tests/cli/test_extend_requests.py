@@ -17,7 +17,7 @@ from orchestrator.spec.sweep_plan import plan_sweep
 from orchestrator.spec.trial.identity import trial_fingerprint, trial_name
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.sweep_folder import SweepFolder
-from tests.worlds.journal_lines import as_record
+from tests.worlds.journals.lines import as_record
 
 SWEEP = """
 name: done

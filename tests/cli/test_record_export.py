@@ -22,7 +22,7 @@ from orchestrator.storage.journal import Journal
 from orchestrator.storage.journal_records.trials import MilestoneRecord
 from orchestrator.storage.milestone_reports import write_report
 from orchestrator.storage.sweep_folder import SweepFolder
-from tests.worlds.journal_lines import as_record
+from tests.worlds.journals.lines import as_record
 
 Orchestrate = Callable[..., Any]
 LEVELS = (16, 32)

@@ -16,7 +16,7 @@ from orchestrator.history.after_search import audit_result, make_draw, winner_ve
 from orchestrator.records import Outcome, Role, TrialConfig
 from orchestrator.storage.journal import read_journal
 from orchestrator.storage.trial_entries import TrialEntry, read_entries
-from tests.worlds.journal_lines import journal_lines
+from tests.worlds.journals.lines import journal_lines
 from tests.worlds.tuning_worlds import SimulatedSweep, Storage, formula_loss, small_spec
 
 

@@ -19,7 +19,7 @@ from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import USER, TrialEntry, read_entries
 from orchestrator.storage.user_actions import ControlAction, leave_action, waiting_actions
 from orchestrator.tracking.tracker import AskedAction
-from tests.worlds.journal_lines import journal_lines
+from tests.worlds.journals.lines import journal_lines
 from tests.worlds.tuning_worlds import Killed, SimulatedSweep, Storage, small_spec
 
 SPEC = small_spec()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_coordinator import OPEN_ENDED, TWO, check_books, uneven
 
 from orchestrator.records import Outcome
-from tests.worlds.journal_lines import journal_lines
+from tests.worlds.journals.lines import journal_lines
 from tests.worlds.tuning_worlds import Killed, SimulatedSweep, Storage, small_spec
 
 FINITE: dict[str, Any] = {"searcher": "grid"}

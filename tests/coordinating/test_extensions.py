@@ -20,7 +20,7 @@ from orchestrator.spec.sweep import SweepSpec
 from orchestrator.storage.journal import Journal, read_journal
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import read_entries
-from tests.worlds.journal_lines import as_record, journal_lines
+from tests.worlds.journals.lines import as_record, journal_lines
 from tests.worlds.tuning_worlds import Killed, SimulatedSweep, Storage, small_spec
 
 SEARCHERS = ["sobol", "random", "tpe"]

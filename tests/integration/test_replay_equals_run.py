@@ -19,7 +19,7 @@ from orchestrator.simulation.engine.simulator import Clock, simulate
 from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.spec.loading import load_sweep
 from orchestrator.storage.sweep_folder import SweepFolder
-from tests.worlds.journal_lines import journal_lines
+from tests.worlds.journals.lines import journal_lines
 from tests.worlds.shared_ray import SharedRay
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]

@@ -18,7 +18,7 @@ from orchestrator.storage.journal_records.kinds import UnknownRecord
 from orchestrator.storage.journal_records.sequence import JournalRecords
 from orchestrator.storage.journal_records.sessions import SessionEndRecord
 from orchestrator.storage.journal_records.sweeps import InputsRecord
-from tests.worlds.journal_lines import as_record, journal_lines
+from tests.worlds.journals.lines import as_record, journal_lines
 
 
 def kinds(path: Path) -> list[str]:

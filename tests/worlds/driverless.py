@@ -21,7 +21,7 @@ from orchestrator.training.model.load import find_model, weights_digest
 from orchestrator.training.setup.inspect import inspect_setup
 from orchestrator.tuning.detached.scoring import detached_sets, without_detached
 from orchestrator.tuning.trainable import WorkerTask, make_runner
-from tests.worlds.journal_lines import as_record
+from tests.worlds.journals.lines import as_record
 
 
 def write_rows(file: Path) -> Path:

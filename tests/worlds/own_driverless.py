@@ -17,7 +17,7 @@ from orchestrator.tracking.provenance import environment
 from orchestrator.tuning.own_training.inspect_entrypoint import inspect_entrypoint
 from orchestrator.tuning.worker.task import WorkerTask
 from tests.worlds.driverless import Driverless
-from tests.worlds.journal_lines import as_record
+from tests.worlds.journals.lines import as_record
 
 SWEEP = """
 name: mine

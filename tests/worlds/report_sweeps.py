@@ -22,7 +22,7 @@ from orchestrator.storage.journal_records.base import JournalRecord
 from orchestrator.storage.journal_records.trials import MilestoneRecord, TrialRecord
 from orchestrator.storage.milestone_reports import write_report
 from orchestrator.storage.sweep_folder import SweepFolder
-from tests.worlds.journal_lines import as_record
+from tests.worlds.journals.lines import as_record
 
 LEVELS = (128, 256, 512, 1024, 2048, 4096)
 Scores = dict[str, float]

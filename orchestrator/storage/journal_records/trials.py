@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
+from orchestrator.decisions.trials import Dynamics
 from orchestrator.records import Decision, Milestone, Role, TrainingSignal, TrialConfig, TrialState
 from orchestrator.storage.journal_records.base import LEFT_OUT, JournalRecord
 
@@ -40,12 +41,12 @@ class MilestoneRecord(JournalRecord):
     checkpoint: str | None = None
     node: str = ""
     last_signal: TrainingSignal | None = None
-    dynamics: Mapping[str, Any] = field(default_factory=dict)
+    dynamics: Dynamics = field(default_factory=dict)
     decision: Decision
     role: Role = field(default=Role.SEARCH, metadata=LEFT_OUT)
 
     @classmethod
-    def of(cls, milestone: Milestone, role: Role, dynamics: Mapping[str, Any], decision: Decision) -> Self:
+    def of(cls, milestone: Milestone, role: Role, dynamics: Dynamics, decision: Decision) -> Self:
         """Return the record of a milestone: of its signals the last one stays."""
         return cls(
             trial=milestone.trial_id,

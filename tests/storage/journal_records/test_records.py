@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import StorageError
-from orchestrator.records import Action, Decision, Role
+from orchestrator.records import Action, Decision, Role, as_recorded
 from orchestrator.storage.journal import Journal, read_journal
 from orchestrator.storage.journal_records.kinds import KINDS, UnknownRecord, written
 from orchestrator.storage.journal_records.sessions import SessionEndRecord, SessionRecord, TrackingRecord
@@ -16,8 +16,8 @@ from orchestrator.storage.journal_records.sweeps import AfterSearchRecord, Exten
 from orchestrator.storage.journal_records.trials import FailureRecord, MilestoneRecord, TrialRecord
 from orchestrator.storage.journal_records.users import ActionRecord
 from orchestrator.storage.trial_entries import read_entries
-from tests.worlds.journal_lines import journal_lines, without_times
-from tests.worlds.journal_world import run_asked_sweep, write_sessions
+from tests.worlds.journals.asked_sweep import run_asked_sweep, write_sessions
+from tests.worlds.journals.lines import journal_lines, without_times
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "journal"
 TRIALS, SESSIONS = GOLDEN / "trials.jsonl", GOLDEN / "sessions.jsonl"
@@ -44,7 +44,9 @@ def test_a_journal_of_before_is_written_as_it_was(path: Path) -> None:
 
 def test_a_journal_of_before_gives_the_same_trials() -> None:
     entries = read_entries(read_journal(TRIALS)).values()
-    assert [json.dumps(asdict(entry)) for entry in entries] == (GOLDEN / "entries.jsonl").read_text().splitlines()
+    assert [json.dumps(asdict(entry, dict_factory=as_recorded)) for entry in entries] == (
+        GOLDEN / "entries.jsonl"
+    ).read_text().splitlines()
 
 
 @pytest.mark.usefixtures("in_utc")
