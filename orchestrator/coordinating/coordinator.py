@@ -33,12 +33,11 @@ from orchestrator.storage.journal_records.trials import (
     AuditRecord,
     DecisionRecord,
     FailureRecord,
-    MilestoneRecord,
     RepeatRecord,
     TrialRecord,
 )
 from orchestrator.storage.journal_records.users import ActionRecord, AddedTrialRecord, ResumeRecord, StopRecord
-from orchestrator.storage.trial_entries import USER, TrialEntry
+from orchestrator.storage.trial_entries import USER, TrialEntry, milestone_record
 from orchestrator.tracking.tracker import Tracker, TrialInfo
 
 FAILURE_RULE = "failure"
@@ -160,7 +159,7 @@ class Coordinator:
         # Tracking first: its events carry keys and are dropped when repeated, while a milestone that the
         # journal holds is never told again.
         self._state.track_milestone(entry, milestone, decision)
-        self._write(MilestoneRecord.of(milestone, entry.role, answer.dynamics, decision))
+        self._write(milestone_record(milestone, entry.role, answer.dynamics, decision))
         if entry.stop_asked and not entry.outcome.is_final:
             self._end_by_user(entry, entry.stop_asked)
         self._settle()

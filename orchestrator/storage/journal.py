@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from pydantic_core import from_json
 
 from orchestrator.errors import StorageError, SweepInterruptedError
-from orchestrator.storage.journal_records.base import JournalRecord
-from orchestrator.storage.journal_records.kinds import written
+from orchestrator.records import as_recorded
+from orchestrator.storage.journal_records.base import LEFT_OUT, JournalRecord
+from orchestrator.storage.journal_records.kinds import WORDS, UnknownRecord
 from orchestrator.storage.journal_records.sequence import JournalRecords, Line
 from orchestrator.storage.sweep_folder import is_disk_full
 
@@ -125,7 +126,7 @@ class Journal:
             raise SweepInterruptedError(f"another driver has taken over this sweep ({self.path}); this one stops")
         now = round(time.time(), 3)
         stamped = [replace(record, time=now, epoch=self.epoch) for record in records]
-        data = "".join(json.dumps(written(record), allow_nan=True) + "\n" for record in stamped).encode()
+        data = "".join(json.dumps(as_line(record), allow_nan=True) + "\n" for record in stamped).encode()
         descriptor = self._file.fileno()
         start = os.fstat(descriptor).st_size
         try:
@@ -138,7 +139,7 @@ class Journal:
                     f"the disk of {self.path} is full; free some space and run the same command again"
                 ) from error
             raise
-        self.records.extend(stamped)
+        self.records.items.extend(stamped)
 
     def close(self) -> None:
         """Close the file."""
@@ -164,6 +165,17 @@ class Journal:
                 return
             except FileExistsError:
                 self.epoch += 1
+
+
+def as_line(record: JournalRecord) -> Line:
+    """Return a record as its line: the word for its kind, then its fields in their order."""
+    if isinstance(record, UnknownRecord):
+        return {"kind": record.kind, "time": record.time, "epoch": record.epoch, **record.values}
+    line = {"kind": WORDS[type(record)], **asdict(record, dict_factory=as_recorded)}
+    for each in fields(record):
+        if each.metadata == LEFT_OUT and line[each.name] == each.default:
+            del line[each.name]
+    return line
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

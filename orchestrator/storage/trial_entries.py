@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.decisions.trials import Dynamics
 from orchestrator.records import (
     Action,
     Decision,
+    Milestone,
     Origin,
     Outcome,
     Role,
@@ -127,6 +129,29 @@ class TrialEntry:
     def _note_forecast(self, decision: Decision) -> None:
         if "expected_final" in decision.evidence:
             self.forecast = decision.evidence
+
+
+def milestone_record(milestone: Milestone, role: Role, dynamics: Dynamics, decision: Decision) -> MilestoneRecord:
+    """Return a milestone as the journal holds it, the opposite of `TrialEntry.note_progress`: of its signals the last stays."""
+    return MilestoneRecord(
+        trial=milestone.trial_id,
+        index=milestone.index,
+        level=milestone.level,
+        state=milestone.state,
+        samples_seen=milestone.samples_seen,
+        tokens_seen=milestone.tokens_seen,
+        scores=dict(milestone.scores),
+        standard_errors=dict(milestone.standard_errors),
+        training_seconds=milestone.training_seconds,
+        evaluation_seconds=milestone.evaluation_seconds,
+        setup_seconds=milestone.setup_seconds,
+        checkpoint=milestone.checkpoint,
+        node=milestone.node,
+        last_signal=milestone.signals[-1] if milestone.signals else None,
+        dynamics=dynamics,
+        decision=decision,
+        role=role,
+    )
 
 
 def read_entries(records: Iterable[JournalRecord]) -> dict[str, TrialEntry]:

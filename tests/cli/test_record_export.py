@@ -19,9 +19,9 @@ from orchestrator.records import Action, Decision, Milestone, Role, TrainingSign
 from orchestrator.simulation.recorded.files import read_recorded
 from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.storage.journal import Journal
-from orchestrator.storage.journal_records.trials import MilestoneRecord
 from orchestrator.storage.milestone_reports import write_report
 from orchestrator.storage.sweep_folder import SweepFolder
+from orchestrator.storage.trial_entries import milestone_record
 from tests.worlds.journals.lines import as_record
 
 Orchestrate = Callable[..., Any]
@@ -81,7 +81,7 @@ class Recording:
         )
         write_report(self.folder.report(name, index), milestone, None)
         decision = Decision(name, LEVELS[index], Action.CONTINUE, "budget", "the sweep", "went on")
-        self.journal.append(MilestoneRecord.of(milestone, Role.SEARCH, {}, decision))
+        self.journal.append(milestone_record(milestone, Role.SEARCH, {}, decision))
 
     def fail(self, name: str) -> None:
         decision = Decision(name, 0, Action.STOP, "failure", "the sweep", "the process died")

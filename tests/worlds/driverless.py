@@ -13,9 +13,9 @@ from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.identity import digest, trial_fingerprint, trial_name
 from orchestrator.storage.journal import Journal
-from orchestrator.storage.journal_records.trials import MilestoneRecord
 from orchestrator.storage.milestone_reports import read_report
 from orchestrator.storage.sweep_folder import SweepFolder
+from orchestrator.storage.trial_entries import milestone_record
 from orchestrator.tracking.provenance import environment
 from orchestrator.training.model.load import find_model, weights_digest
 from orchestrator.training.setup.inspect import inspect_setup
@@ -101,7 +101,7 @@ class Driverless:
             stops = outcome is Outcome.STOPPED and index == milestones - 1
             action = Action.STOP if stops else Action.CONTINUE
             decision = Decision(trial_id, milestone.samples_seen, action, "rungs", "the sweep", "a | reason <b>")
-            self.journal.append(MilestoneRecord.of(milestone, Role.SEARCH, {}, decision))
+            self.journal.append(milestone_record(milestone, Role.SEARCH, {}, decision))
         runner.close()
         return trial_id
 

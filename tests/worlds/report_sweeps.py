@@ -19,9 +19,10 @@ from orchestrator.spec.trial.identity import trial_name
 from orchestrator.storage.driver_presence import driving
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.journal_records.base import JournalRecord
-from orchestrator.storage.journal_records.trials import MilestoneRecord, TrialRecord
+from orchestrator.storage.journal_records.trials import TrialRecord
 from orchestrator.storage.milestone_reports import write_report
 from orchestrator.storage.sweep_folder import SweepFolder
+from orchestrator.storage.trial_entries import milestone_record
 from tests.worlds.journals.lines import as_record
 
 LEVELS = (128, 256, 512, 1024, 2048, 4096)
@@ -190,7 +191,7 @@ class MadeSweep:
             self._reason if halted else "Goes on.",
             self._evidence(config, level),
         )
-        return MilestoneRecord.of(milestone, Role.SEARCH, {}, decision)
+        return milestone_record(milestone, Role.SEARCH, {}, decision)
 
     def _evidence(self, config: TrialConfig, level: int) -> dict[str, Any]:
         end = self._scores(config, self._levels[-1]).get("eval/loss", 1.0)

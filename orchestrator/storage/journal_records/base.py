@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, NamedTuple, Self, get_type_hints
 
 from orchestrator.records import Decision, Origin, Role, TrainingSignal, TrialConfig, TrialState
@@ -43,7 +43,7 @@ class JournalRecord:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild a record from `as_dict`.
+        """Read a record from a line (`journal.as_line` writes one).
 
         Raises:
             TypeError: If a field is missing that has always been written, or one of its parts has unknown keys.
@@ -62,26 +62,13 @@ class JournalRecord:
                 held[name] = read(values[name])
         return record
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the record as plain values, in the order in which the journal holds them."""
-        shape = _shape(type(self))
-        values = {each.name: _plain(getattr(self, each.name)) for each in fields(self)}
-        return {name: value for name, value in values.items() if (name, value) not in shape.left_out}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, TrialConfig):
-        return value.as_dict()
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-
 
 class _Shape(NamedTuple):
-    """How a class is read and written."""
+    """How a class is read."""
 
     required: frozenset[str]
     defaults: Mapping[str, object]
     readers: tuple[tuple[str, Callable[[Any], object]], ...]
-    left_out: tuple[tuple[str, object], ...]
 
 
 _SHAPES: dict[type[JournalRecord], _Shape] = {}
@@ -96,7 +83,6 @@ def _shape(kind: type[JournalRecord]) -> _Shape:
             required=frozenset(name for name, value in defaults.items() if value is MISSING),
             defaults={name: value for name, value in defaults.items() if value is not MISSING},
             readers=tuple((each.name, FROM_JSON[types[each.name]]) for each in known if types[each.name] in FROM_JSON),
-            left_out=tuple((each.name, each.default) for each in known if each.metadata == LEFT_OUT),
         )
     return _SHAPES[kind]
 

@@ -40,7 +40,7 @@ KINDS: dict[str, type[JournalRecord]] = {
 }
 """Adding a kind: its class, and a line here. What it changes in a trial stands in `storage.trial_entries`."""
 
-_WORDS = {kind: word for word, kind in KINDS.items()}
+WORDS = {kind: word for word, kind in KINDS.items()}
 
 DecidedRecord = (
     MilestoneRecord
@@ -68,10 +68,6 @@ class UnknownRecord(JournalRecord):
         rest = {name: value for name, value in values.items() if name not in ("kind", "time", "epoch")}
         return cls(time=values.get("time", 0.0), epoch=values.get("epoch", 0), kind=values["kind"], values=rest)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return what the line said."""
-        return {"time": self.time, "epoch": self.epoch, **self.values}
-
 
 def class_of(line: Mapping[str, Any]) -> type[JournalRecord]:
     """Return the class of the record of a line."""
@@ -81,9 +77,3 @@ def class_of(line: Mapping[str, Any]) -> type[JournalRecord]:
 def read_record(line: Mapping[str, Any]) -> JournalRecord:
     """Return the record of a line; its errors are those of `JournalRecord.from_dict`."""
     return class_of(line).from_dict(line)
-
-
-def written(record: JournalRecord) -> dict[str, Any]:
-    """Return a record as a line of a journal."""
-    kind = record.kind if isinstance(record, UnknownRecord) else _WORDS[type(record)]
-    return {"kind": kind, **record.as_dict()}

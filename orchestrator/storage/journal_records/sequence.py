@@ -27,11 +27,11 @@ class JournalRecords(Sequence[JournalRecord]):
 
     def __init__(self, path: Path, items: Iterable[Line | JournalRecord] = ()) -> None:
         self._path = path
-        self._items: list[Line | JournalRecord] = list(items)
+        self.items: list[Line | JournalRecord] = list(items)
 
     def __len__(self) -> int:
         """How many there are."""
-        return len(self._items)
+        return len(self.items)
 
     @overload
     def __getitem__(self, index: int) -> JournalRecord: ...
@@ -44,8 +44,8 @@ class JournalRecords(Sequence[JournalRecord]):
             StorageError: If a line lacks what its kind must have.
         """
         if isinstance(index, slice):
-            return [self._at(each) for each in range(*index.indices(len(self._items)))]
-        return self._at(range(len(self._items))[index])
+            return [self._at(each) for each in range(*index.indices(len(self.items)))]
+        return self._at(range(len(self.items))[index])
 
     def __iter__(self) -> Iterator[JournalRecord]:
         """All of them in order."""
@@ -63,7 +63,7 @@ class JournalRecords(Sequence[JournalRecord]):
 
     def of(self, *kinds: type[Kind]) -> Iterator[Kind]:
         """Yield the records of some kinds in order."""
-        return self._of(range(len(self._items)), kinds)
+        return self._of(range(len(self.items)), kinds)
 
     def first(self, kind: type[Kind]) -> Kind | None:
         """Return the first record of a kind."""
@@ -77,24 +77,20 @@ class JournalRecords(Sequence[JournalRecord]):
     def last(self, *kinds: type[JournalRecord]) -> JournalRecord | None: ...
     def last(self, *kinds: type[JournalRecord]) -> JournalRecord | None:
         """Return the latest record of some kinds."""
-        return next(self._of(range(len(self._items) - 1, -1, -1), kinds), None)
+        return next(self._of(range(len(self.items) - 1, -1, -1), kinds), None)
 
     @property
     def latest_epoch(self) -> int:
         """The newest driver that wrote; 0 for an empty journal."""
-        return max((each.get("epoch", 0) if isinstance(each, dict) else each.epoch for each in self._items), default=0)
-
-    def extend(self, items: Iterable[Line | JournalRecord]) -> None:
-        """Add what was written since."""
-        self._items.extend(items)
+        return max((each.get("epoch", 0) if isinstance(each, dict) else each.epoch for each in self.items), default=0)
 
     def with_more(self, items: Iterable[Line | JournalRecord]) -> JournalRecords:
         """Return these records and further ones; these stay as they are."""
-        return JournalRecords(self._path, [*self._items, *items])
+        return JournalRecords(self._path, [*self.items, *items])
 
     def _of(self, order: Iterable[int], kinds: tuple[type[Kind], ...]) -> Iterator[Kind]:
         for index in order:
-            item = self._items[index]
+            item = self.items[index]
             if isinstance(item, dict):
                 if class_of(item) not in kinds:
                     continue
@@ -103,7 +99,7 @@ class JournalRecords(Sequence[JournalRecord]):
                 yield item
 
     def _at(self, index: int) -> JournalRecord:
-        item = self._items[index]
+        item = self.items[index]
         if isinstance(item, dict):
             try:
                 item = read_record(item)
@@ -113,5 +109,5 @@ class JournalRecords(Sequence[JournalRecord]):
                     rule=f"this version cannot read this line of the journal ({error})",
                     mend="read it with the version that wrote it",
                 ) from error
-            self._items[index] = item
+            self.items[index] = item
         return item

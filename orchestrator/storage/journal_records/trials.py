@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
 
 from orchestrator.decisions.trials import Dynamics
-from orchestrator.records import Decision, Milestone, Role, TrainingSignal, TrialConfig, TrialState
+from orchestrator.records import Decision, Role, TrainingSignal, TrialConfig, TrialState
 from orchestrator.storage.journal_records.base import LEFT_OUT, JournalRecord
 
 
@@ -44,29 +43,6 @@ class MilestoneRecord(JournalRecord):
     dynamics: Dynamics = field(default_factory=dict)
     decision: Decision
     role: Role = field(default=Role.SEARCH, metadata=LEFT_OUT)
-
-    @classmethod
-    def of(cls, milestone: Milestone, role: Role, dynamics: Dynamics, decision: Decision) -> Self:
-        """Return the record of a milestone: of its signals the last one stays."""
-        return cls(
-            trial=milestone.trial_id,
-            index=milestone.index,
-            level=milestone.level,
-            state=milestone.state,
-            samples_seen=milestone.samples_seen,
-            tokens_seen=milestone.tokens_seen,
-            scores=dict(milestone.scores),
-            standard_errors=dict(milestone.standard_errors),
-            training_seconds=milestone.training_seconds,
-            evaluation_seconds=milestone.evaluation_seconds,
-            setup_seconds=milestone.setup_seconds,
-            checkpoint=milestone.checkpoint,
-            node=milestone.node,
-            last_signal=milestone.signals[-1] if milestone.signals else None,
-            dynamics=dynamics,
-            decision=decision,
-            role=role,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

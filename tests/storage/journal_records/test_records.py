@@ -9,8 +9,8 @@ import pytest
 
 from orchestrator.errors import StorageError
 from orchestrator.records import Action, Decision, Role, as_recorded
-from orchestrator.storage.journal import Journal, read_journal
-from orchestrator.storage.journal_records.kinds import KINDS, UnknownRecord, written
+from orchestrator.storage.journal import Journal, as_line, read_journal
+from orchestrator.storage.journal_records.kinds import KINDS, UnknownRecord
 from orchestrator.storage.journal_records.sessions import SessionEndRecord, SessionRecord, TrackingRecord
 from orchestrator.storage.journal_records.sweeps import AfterSearchRecord, ExtendRecord, SweepRecord
 from orchestrator.storage.journal_records.trials import FailureRecord, MilestoneRecord, TrialRecord
@@ -38,7 +38,7 @@ def test_every_kind_stands_in_the_golden_journals() -> None:
 @pytest.mark.parametrize("path", [TRIALS, SESSIONS], ids=lambda path: path.stem)
 def test_a_journal_of_before_is_written_as_it_was(path: Path) -> None:
     records = read_journal(path)
-    assert [json.dumps(written(record)) for record in records] == path.read_text().splitlines()
+    assert [json.dumps(as_line(record)) for record in records] == path.read_text().splitlines()
     assert not any(isinstance(record, UnknownRecord) for record in records)
 
 
@@ -104,8 +104,8 @@ def test_what_later_versions_add_is_passed_over(tmp_path: Path) -> None:
     lines = {"kind": "session_end", **end, "mood": "fine"}, {"kind": "nap", "time": 2.0, "epoch": 1, "dreams": [1]}
     records = read_lines(tmp_path / "j.jsonl", *lines)
     assert records[0] == SessionEndRecord(**end)
-    assert written(records[0]) == {"kind": "session_end", "time": 0.0, "epoch": 0, **end}
-    assert written(records[1]) == lines[1]
+    assert as_line(records[0]) == {"kind": "session_end", "time": 0.0, "epoch": 0, **end}
+    assert as_line(records[1]) == lines[1]
     assert read_entries(records) == {}
 
 
@@ -167,6 +167,6 @@ def test_each_class_has_one_kind_and_its_fields_in_the_order_of_its_lines() -> N
 
 def test_what_is_as_always_is_left_out() -> None:
     extended = ExtendRecord(content={}, plan=read_journal(SESSIONS).last(SweepRecord).plan)  # type: ignore[union-attr]
-    assert "format" not in written(extended)
+    assert "format" not in as_line(extended)
     roles = {record.role for record in read_journal(TRIALS).of(MilestoneRecord)}
     assert roles > {Role.SEARCH, Role.AUDIT, Role.REPEAT, Role.CLONE}
