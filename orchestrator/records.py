@@ -219,6 +219,10 @@ class Action(enum.StrEnum):
     STOP = "STOP"
 
 
+_ACTIONS = {each.value: each for each in Action}
+"""A look-up takes a tenth of `Action`'s call, and a long journal holds many thousand decisions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """One verdict on one trial at one milestone; cannot exist without a reason.
@@ -234,6 +238,11 @@ class Decision:
     cohort: str
     reason: str
     evidence: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Decision:
+        """Rebuild a decision from its dictionary form (`dataclasses.asdict`); raises TypeError on unknown keys."""
+        return cls(**{**values, "action": _ACTIONS[values["action"]]})
 
     def __post_init__(self) -> None:
         if not self.reason.strip():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,7 +15,7 @@ from orchestrator.spec.search_space.domains import Fixed
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.spec.trial.dimensions import DIMENSIONS, OPTION, build_config, space_of_config
 from orchestrator.spec.trial.identity import digest, trial_fingerprint, trial_name
-from orchestrator.storage.journal import Record
+from orchestrator.storage.journal_records.users import AddedTrialRecord
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import TrialEntry
 from orchestrator.training.loop.links import link_or_copy
@@ -101,7 +100,7 @@ def clone_record(
     from_weights: bool,
     asked: str,
     known: Mapping[str, TrialEntry],
-) -> Record:
+) -> AddedTrialRecord:
     """Return a clone as the journal holds it.
 
     Args:
@@ -131,16 +130,15 @@ def clone_record(
             rule=f"this trial exists already: {known[trial_id].name} ({trial_id})",
             mend="change another value, or resume that trial if it was stopped",
         )
-    decision = _clone_decision(trial_id, parent, changes, origin, asked)
-    return {
-        "trial": trial_id,
-        "name": name,
-        "config": config.as_dict(),
-        "role": Role.CLONE.value,
-        "origin": asdict(origin),
-        "levels": [],
-        "decision": asdict(decision),
-    }
+    return AddedTrialRecord(
+        trial=trial_id,
+        name=name,
+        config=config,
+        role=Role.CLONE,
+        origin=origin,
+        levels=(),
+        decision=_clone_decision(trial_id, parent, changes, origin, asked),
+    )
 
 
 def _clone_decision(trial_id: str, parent: TrialEntry, changes: Sequence[str], origin: Origin, asked: str) -> Decision:

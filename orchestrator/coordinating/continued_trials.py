@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from orchestrator.errors import InputError
 from orchestrator.records import Action, Decision, Origin, Role, Scalar, TrialConfig
@@ -12,7 +12,7 @@ from orchestrator.spec.trial.batch_plan import BatchPlan
 from orchestrator.spec.trial.data_strategies import DATA_STRATEGIES
 from orchestrator.spec.trial.identity import digest, trial_fingerprint
 from orchestrator.spec.trial.schedules import find_schedule
-from orchestrator.storage.journal import Record
+from orchestrator.storage.journal_records.users import AddedTrialRecord
 from orchestrator.storage.trial_entries import TrialEntry
 
 MOST_MILESTONES = 16
@@ -45,7 +45,9 @@ def inexact(config: TrialConfig, samples: int) -> str:
     return ""
 
 
-def continued_record(parent: TrialEntry, samples: int, levels: Sequence[int], restart: bool, asked: str) -> Record:
+def continued_record(
+    parent: TrialEntry, samples: int, levels: Sequence[int], restart: bool, asked: str
+) -> AddedTrialRecord:
     """Return the trial that trains a completed one on, as the journal holds it.
 
     Args:
@@ -86,15 +88,15 @@ def continued_record(parent: TrialEntry, samples: int, levels: Sequence[int], re
     decision = Decision(
         trial_id, parent.samples_seen, Action.CONTINUE, Role.EXTENDED.value, parent.cohort, reason, evidence
     )
-    return {
-        "trial": trial_id,
-        "name": name,
-        "config": longer.as_dict(),
-        "role": Role.EXTENDED.value,
-        "origin": asdict(origin),
-        "levels": list(reached),
-        "decision": asdict(decision),
-    }
+    return AddedTrialRecord(
+        trial=trial_id,
+        name=name,
+        config=longer,
+        role=Role.EXTENDED,
+        origin=origin,
+        levels=reached,
+        decision=decision,
+    )
 
 
 def milestones(start: int, end: int, spacing: int) -> tuple[int, ...]:

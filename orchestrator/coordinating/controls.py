@@ -5,15 +5,16 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.coordinating.clones import clone_record, take_checkpoint
 from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.coordinating.user_decisions import asked_by
 from orchestrator.errors import InputError, nearest
-from orchestrator.records import Outcome, TrialConfig
+from orchestrator.records import Outcome
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.storage.journal import Journal
+from orchestrator.storage.journal_records.users import ActionRecord, ActionState
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import TrialEntry
 from orchestrator.storage.user_actions import KINDS, ControlAction, forget_action, waiting_actions
@@ -46,7 +47,7 @@ class Controls:
     _known: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._known = {record["id"] for record in self.journal.of_kind("action")}
+        self._known = {record.id for record in self.journal.records.of(ActionRecord)}
 
     def turn(self) -> None:
         """Take up what has come, at most once a second."""
@@ -72,30 +73,21 @@ class Controls:
             action = parse_tag(told)
         except InputError as error:
             answer = str(error)
-            self.journal.append(
-                (
-                    "action",
-                    {
-                        "id": "",
-                        "asked": {"trial": told.trial_id, "text": told.text, "who": MLFLOW},
-                        "state": "refused",
-                        "answer": answer,
-                    },
-                )
-            )
+            asked = {"trial": told.trial_id, "text": told.text, "who": MLFLOW}
+            self.journal.append(ActionRecord(id="", asked=asked, state="refused", answer=answer))
             self.tracker.answer_action(told.trial_id, f"refused: {answer}")
             return
         state, answer = self._take(action)
         self.tracker.answer_action(told.trial_id, f"{'refused' if state == 'refused' else 'done'}: {answer}")
 
-    def _take(self, action: ControlAction) -> tuple[str, str]:
+    def _take(self, action: ControlAction) -> tuple[ActionState, str]:
         """Carry an action out, journal it and say so; returns its state and the answer."""
         self._known.add(action.action_id)
         try:
             state, answer = self._carry_out(action)
         except InputError as error:
             state, answer = "refused", str(error)
-            self.journal.append(("action", action.record(state, answer)))
+            self.journal.append(action.record(state, answer))
         self.say(
             f"{action.kind} asked by {action.who}: {answer}"
             if state != "refused"
@@ -103,7 +95,7 @@ class Controls:
         )
         return state, answer
 
-    def _carry_out(self, action: ControlAction) -> tuple[str, str]:
+    def _carry_out(self, action: ControlAction) -> tuple[ActionState, str]:
         entry = self.coordinator.trials.get(action.trial)
         if entry is None:
             raise InputError(
@@ -116,11 +108,11 @@ class Controls:
         does = {"stop": self._stop, "resume": self._resume, "clone": self._clone}
         return does[action.kind](action, entry)
 
-    def _stop(self, action: ControlAction, entry: TrialEntry) -> tuple[str, str]:
+    def _stop(self, action: ControlAction, entry: TrialEntry) -> tuple[ActionState, str]:
         asked = asked_by(action.who, action.asked)
         if entry not in self.coordinator.running:
             answer = f"{entry.name} is stopped."
-            self.coordinator.stop_by_user(entry.trial_id, asked, ("action", action.record("done", answer)))
+            self.coordinator.stop_by_user(entry.trial_id, asked, action.record("done", answer))
             return "done", answer
         answer = f"{entry.name} stops at its next milestone."
         if action.now:
@@ -128,27 +120,26 @@ class Controls:
             sign = self.folder.stop_sign(entry.trial_id)
             sign.parent.mkdir(parents=True, exist_ok=True)
             sign.touch()
-        self.coordinator.stop_by_user(entry.trial_id, asked, ("action", action.record("accepted", answer)))
+        self.coordinator.stop_by_user(entry.trial_id, asked, action.record("accepted", answer))
         return "accepted", answer
 
-    def _resume(self, action: ControlAction, entry: TrialEntry) -> tuple[str, str]:
+    def _resume(self, action: ControlAction, entry: TrialEntry) -> tuple[ActionState, str]:
         answer = f"{entry.name} is trained on from {entry.samples_seen:,} samples to its end as soon as a slot is free."
         if self.coordinator.is_drawn(entry.trial_id):
             answer += " It had been drawn for the audit, and counts for it."
         self.folder.stop_sign(entry.trial_id).unlink(missing_ok=True)
-        note = ("action", action.record("done", answer))
-        self.coordinator.resume_by_user(entry.trial_id, asked_by(action.who, action.asked), note)
+        asked = asked_by(action.who, action.asked)
+        self.coordinator.resume_by_user(entry.trial_id, asked, action.record("done", answer))
         return "done", answer
 
-    def _clone(self, action: ControlAction, parent: TrialEntry) -> tuple[str, str]:
+    def _clone(self, action: ControlAction, parent: TrialEntry) -> tuple[ActionState, str]:
         coordinator, asked = self.coordinator, asked_by(action.who, action.asked)
         made = clone_record(self.spec, parent, action.changes, action.from_weights, asked, coordinator.trials)
-        cohort = coordinator.cohort_of(TrialConfig.from_dict(made["config"]))
-        made = {**made, "decision": {**made["decision"], "cohort": cohort}}
+        made = replace(made, decision=replace(made.decision, cohort=coordinator.cohort_of(made.config)))
         if action.from_weights:
-            take_checkpoint(self.folder, parent, made["trial"])
-        answer = f"{made['name']} ({made['trial']}) is trained to its end as soon as a slot is free."
-        coordinator.add_by_user(made, ("action", {**action.record("done", answer), "made": made["trial"]}))
+            take_checkpoint(self.folder, parent, made.trial)
+        answer = f"{made.name} ({made.trial}) is trained to its end as soon as a slot is free."
+        coordinator.add_by_user(made, action.record("done", answer, made=made.trial))
         return "done", answer
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from orchestrator.coordinating.audits_and_repeats import AuditsAndRepeats
 from orchestrator.coordinating.queues import Assignment, Queues
@@ -27,14 +27,20 @@ from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.decisions.trials import Answer
 from orchestrator.records import Action, Decision, Milestone, Outcome, TrialConfig
 from orchestrator.spec.trial.identity import trial_fingerprint
-from orchestrator.storage.journal import Journal, Record
+from orchestrator.storage.journal import Journal
+from orchestrator.storage.journal_records.base import JournalRecord
+from orchestrator.storage.journal_records.trials import (
+    AuditRecord,
+    DecisionRecord,
+    FailureRecord,
+    RepeatRecord,
+    TrialRecord,
+)
+from orchestrator.storage.journal_records.users import ActionRecord, AddedTrialRecord, ResumeRecord, StopRecord
 from orchestrator.storage.trial_entries import USER, TrialEntry, milestone_record
 from orchestrator.tracking.tracker import Tracker, TrialInfo
 
 FAILURE_RULE = "failure"
-
-Note = tuple[str, Record]
-"""A further record (kind, fields) that is journaled together with what it belongs to."""
 
 
 class Coordinator:
@@ -102,7 +108,7 @@ class Coordinator:
 
     def restore(self) -> None:
         """Rebuild the state from the journal, then list the trials that are known up front."""
-        self._state.replay(list(self._journal.records))
+        self._state.replay(self._journal.records[:])
         self._source_dry = self._state.repeating
         begun: list[str] = []
         for entry in list(self.trials.values()):
@@ -150,12 +156,10 @@ class Coordinator:
             return Action.CONTINUE if not entry.outcome.is_final else Action.STOP
         answer = self._ask(entry, milestone, halted)
         decision = answer.decision
-        record = milestone_record(entry, milestone, answer.dynamics, decision)
         # Tracking first: its events carry keys and are dropped when repeated, while a milestone that the
         # journal holds is never told again.
         self._state.track_milestone(entry, milestone, decision)
-        self._journal.append(("milestone", record))
-        self._state.take(entry, decision, record)
+        self._write(milestone_record(milestone, entry.role, answer.dynamics, decision))
         if entry.stop_asked and not entry.outcome.is_final:
             self._end_by_user(entry, entry.stop_asked)
         self._settle()
@@ -172,14 +176,13 @@ class Coordinator:
         if entry.outcome.is_final:
             return
         decision = Decision(trial_id, entry.samples_seen, Action.STOP, FAILURE_RULE, entry.cohort, reason)
-        self._journal.append(("failure", {"trial": trial_id, "decision": asdict(decision)}))
-        self._state.fail(entry, decision)
+        self._write(FailureRecord(trial=trial_id, decision=decision))
         self._state.end(entry)
         self._settle()
 
     # -- what users ask --------------------------------------------------------------------------
 
-    def stop_by_user(self, trial_id: str, asked: str, *notes: Note) -> None:
+    def stop_by_user(self, trial_id: str, asked: str, *notes: ActionRecord) -> None:
         """End a trial that waits at once, one that trains at its next milestone; it must not have ended.
 
         Args:
@@ -189,8 +192,7 @@ class Coordinator:
         """
         entry = self.trials[trial_id]
         if entry in self.running:
-            self._journal.append(("stop", {"trial": trial_id, "asked": asked, "decision": None}), *notes)
-            entry.ask_to_stop(asked)
+            self._write(StopRecord(trial=trial_id, asked=asked, decision=None), *notes)
             return
         self._end_by_user(entry, asked, *notes)
         self._settle()
@@ -202,21 +204,19 @@ class Coordinator:
             self._end_by_user(entry, entry.stop_asked or "it was asked")
             self._settle()
 
-    def resume_by_user(self, trial_id: str, asked: str, *notes: Note) -> None:
+    def resume_by_user(self, trial_id: str, asked: str, *notes: ActionRecord) -> None:
         """Train a stopped trial on to its end as soon as a slot is free; nobody judges it."""
         entry = self.trials[trial_id]
         if trial_id in self._beside.due:
             self._begin_audit(entry, *notes)
         else:
-            decision = resume_decision(entry, asked)
-            self._journal.append(("resume", {"trial": trial_id, "decision": asdict(decision)}), *notes)
-            self._state.resume(entry, decision)
+            self._write(ResumeRecord(trial=trial_id, decision=resume_decision(entry, asked)), *notes)
         self.queues.asked.append(trial_id)
 
-    def add_by_user(self, record: Record, *notes: Note) -> None:
+    def add_by_user(self, record: AddedTrialRecord, *notes: ActionRecord) -> None:
         """Add a trial (see `TrialEntry.role`) that starts as soon as a slot is free; nobody judges it."""
-        self._journal.append(("clone", record), *notes)
-        self.queues.asked.append(self._state.add_asked(record).trial_id)
+        self._write(record, *notes)
+        self.queues.asked.append(record.trial)
 
     def cohort_of(self, config: TrialConfig) -> str:
         """Name the cohort of a configuration."""
@@ -279,6 +279,12 @@ class Coordinator:
 
     # -- inside ----------------------------------------------------------------------------------
 
+    def _write(self, *records: JournalRecord) -> None:
+        """Journal what has happened, then take it in."""
+        self._journal.append(*records)
+        for record in records:
+            self._state.take(record)
+
     @property
     def _more_to_propose(self) -> bool:
         return not self._source_dry and not self._known_upfront and self._state.proposed < self._planned
@@ -291,9 +297,7 @@ class Coordinator:
                 break
             trial_id = trial_fingerprint(config)
             if trial_id not in self.trials:
-                name = self._state.name_of(config)
-                self._journal.append(("trial", {"trial": trial_id, "name": name, "config": config.as_dict()}))
-                self._state.add(trial_id, config)
+                self._write(TrialRecord(trial=trial_id, name=self._state.name_of(config), config=config))
                 self.queues.fresh.append(trial_id)
                 return trial_id
         self._source_dry = True
@@ -307,12 +311,10 @@ class Coordinator:
         tags = {**info.tags, **origin_tags(entry.origin)}
         self._tracker.start_trial(replace(info, name=name, role=entry.role, tags=tags, begun_again=entry.begun_again))
 
-    def _end_by_user(self, entry: TrialEntry, asked: str, *notes: Note) -> None:
+    def _end_by_user(self, entry: TrialEntry, asked: str, *notes: ActionRecord) -> None:
         """End a trial because a user asked."""
         decision = stop_decision(entry, asked)
-        record = {"trial": entry.trial_id, "asked": asked, "decision": asdict(decision)}
-        self._journal.append(("stop", record), *notes)
-        self._state.stop(entry, record)
+        self._write(StopRecord(trial=entry.trial_id, asked=asked, decision=decision), *notes)
         self.queues.leave(entry.trial_id, self._beside.due)
         if entry.launched:
             self.queues.condemned.append(entry.trial_id)
@@ -320,11 +322,8 @@ class Coordinator:
         self._tracker.log_decision(decision)
         self._state.end(entry)
 
-    def _begin_audit(self, entry: TrialEntry, *notes: Note) -> None:
-        decision = self._beside.audit_start(entry)
-        self._journal.append(("audit", {"trial": entry.trial_id, "decision": asdict(decision)}), *notes)
-        entry.begin_audit(decision)
-        self._beside.due.remove(entry.trial_id)
+    def _begin_audit(self, entry: TrialEntry, *notes: ActionRecord) -> None:
+        self._write(AuditRecord(trial=entry.trial_id, decision=self._beside.audit_start(entry)), *notes)
 
     def _assign(self, trial_id: str) -> Assignment:
         entry = self.trials[trial_id]
@@ -361,10 +360,13 @@ class Coordinator:
         """List the repeats that are due; only once search and audit are over, as they choose the candidates."""
         if self.halting or self.open_trials or self._more_to_propose:
             return
-        wanted = self._beside.next_repeats(self.trials)
+        wanted = [
+            RepeatRecord(trial=decision.trial_id, name=self._state.name_of(config), config=config, decision=decision)
+            for config, decision in self._beside.next_repeats(self.trials)
+        ]
         if wanted:
-            self._journal.append(*(("repeat", self._state.repeat_record(*each)) for each in wanted))
-            self._beside.due.extend(self._state.add_repeat(*each).trial_id for each in wanted)
+            self._write(*wanted)
+            self._beside.due.extend(record.trial for record in wanted)
 
     def _action_after(self, entry: TrialEntry, decision: Decision) -> Action:
         """Translate the entry's state to what Ray does with the worker now."""
@@ -397,10 +399,11 @@ class Coordinator:
         decisions = self.engine.settle(max(0, self._slots - busy), runnable)
         if not decisions:
             return
-        self._journal.append(*(("decision", {"decision": asdict(decision)}) for decision in decisions))
-        for decision in decisions:
-            entry = self.trials[decision.trial_id]
-            self._state.settle(entry, decision)
+        records = [DecisionRecord(decision=decision) for decision in decisions]
+        self._journal.append(*records)
+        for record in records:
+            entry, decision = self.trials[record.decision.trial_id], record.decision
+            self._state.take(record)
             self._tracker.log_decision(decision)
             if decision.action is Action.CONTINUE:
                 self.queues.promoted.append(decision.trial_id)

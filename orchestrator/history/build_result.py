@@ -7,7 +7,6 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.decisions.objective import WORST, Key, Objective
 from orchestrator.history.objective import make_objective
 from orchestrator.records import Decision, Outcome, Role
@@ -21,6 +20,7 @@ from orchestrator.results.records import (
     WinnerVerdict,
 )
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.storage.later_scores import LaterScores, latest, read_scores, unscored
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import TrialEntry
@@ -227,8 +227,8 @@ def _best_view(entry: TrialEntry, objective: Objective) -> TrialView:
         loss=last.loss if last else None,
         grad_norm=last.grad_norm if last else None,
         objective=_value(objective, entry),
-        expected=entry.forecast.get("expected_final"),
-        probability_best=entry.forecast.get("probability_best"),
+        expected=entry.forecast_of("expected_final"),
+        probability_best=entry.forecast_of("probability_best"),
     )
 
 

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import StorageError
 from orchestrator.spec.stopping import StoppingSpec, WinnerSpec
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.spec.trial.identity import difference, digest
 from orchestrator.storage.capacity import Capacity
-from orchestrator.storage.journal import Record, read_journal
+from orchestrator.storage.journal import read_journal
+from orchestrator.storage.journal_records.base import JournalRecord
+from orchestrator.storage.journal_records.sequence import JournalRecords
+from orchestrator.storage.journal_records.sessions import SessionEndRecord, SessionRecord
+from orchestrator.storage.journal_records.sweeps import (
+    AfterSearchRecord,
+    ExtendRecord,
+    InputsRecord,
+    StandingRecord,
+    SweepRecord,
+)
+from orchestrator.storage.journal_records.trials import MilestoneRecord
+from orchestrator.storage.journal_records.users import AddedTrialRecord, ResumeRecord
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.user_actions import waiting_actions
 
-STANDING = ("sweep", "extend")
-"""Records that say what the sweep is: the latest counts."""
-
-ASKED = ("extend", "resume", "clone")
+ASKED = (ExtendRecord, ResumeRecord, AddedTrialRecord)
 """Records by which a sweep that was complete has something to train again."""
 
 FORMAT = 2
-"""What the sweep file in a record of `STANDING` means; 1, not written down, is `content_of`'s to read."""
+"""What the sweep file in a `StandingRecord` means; 1, not written down, is `content_of`'s to read."""
 
 FILE = "file "
 """What the name of an input begins with that is a file of an entrypoint."""
@@ -43,7 +52,8 @@ def check_same_sweep(folder: SweepFolder, content: Mapping[str, Any], where: str
     Raises:
         StorageError: Says which fields differ.
     """
-    known = [content_of(record) for record in read_journal(folder.journal) if record["kind"] in STANDING]
+    told: Iterable[StandingRecord] = read_journal(folder.journal).of(SweepRecord, ExtendRecord)
+    known = [content_of(record) for record in told]
     if not known or digest(content) in map(digest, known):
         return
     lines = difference(known[-1], content)
@@ -70,7 +80,7 @@ def check_same_inputs(folder: SweepFolder, inputs: Mapping[str, str], where: str
     changed = (
         [] if known is None else sorted({name for name in (*known, *inputs) if known.get(name) != inputs.get(name)})
     )
-    begun = any(record["kind"] == "milestone" for record in records)
+    begun = records.first(MilestoneRecord) is not None
     if changed and (begun or not all(name.startswith(FILE) for name in changed)):
         raise StorageError(
             where,
@@ -81,10 +91,10 @@ def check_same_inputs(folder: SweepFolder, inputs: Mapping[str, str], where: str
         )
 
 
-def recorded_inputs(records: Sequence[Record]) -> dict[str, str] | None:
+def recorded_inputs(records: JournalRecords) -> dict[str, str] | None:
     """Return the digests of what trials read, as a sweep was last run with; None where it has not begun."""
-    found = next((record for record in reversed(records) if record["kind"] in ("sweep", "inputs")), None)
-    return None if found is None else dict(found["inputs"])
+    found = records.last(SweepRecord, InputsRecord)
+    return None if found is None else dict(found.inputs)
 
 
 def set_aside(folder: SweepFolder) -> None:
@@ -93,52 +103,52 @@ def set_aside(folder: SweepFolder) -> None:
         folder.root.rename(folder.root.with_name(f"{folder.name}.{time.strftime('%Y%m%d-%H%M%S')}"))
 
 
-def after_search(records: Sequence[Record]) -> dict[str, Any]:
+def after_search(records: JournalRecords) -> dict[str, Any]:
     """Return which audit and repeats the latest session was asked for, as `SweepSpec.after_search` says it."""
-    last = next((record for record in reversed(records) if record["kind"] == "after_search"), None)
+    last = records.last(AfterSearchRecord)
     if last is None:
         return {"stopping": {"audit": StoppingSpec().audit}, "winner": WinnerSpec().model_dump(mode="json")}
-    return {"stopping": last["stopping"], "winner": last["winner"]}
+    return {"stopping": last.stopping, "winner": last.winner}
 
 
-def sweep_content(records: Sequence[Record]) -> dict[str, Any]:
+def sweep_content(records: JournalRecords) -> dict[str, Any]:
     """Return the resolved sweep file of a journal that has begun, with what was asked for after the search."""
-    content = dict(standing_record(records)["content"])
+    content = dict(standing_record(records).content)
     asked = after_search(records)
     return {**content, "stopping": {**content["stopping"], **asked["stopping"]}, "winner": asked["winner"]}
 
 
-def standing_record(records: Sequence[Record]) -> Record:
+def standing_record(records: JournalRecords) -> StandingRecord:
     """Return the record that says what the sweep is now, its resolved file (as today's) and plan: its beginning, or its last extension.
 
     Raises:
         StopIteration: If it has not begun.
     """
-    record = next(record for record in reversed(records) if record["kind"] in STANDING)
-    return {**record, "content": content_of(record)}
+    record = records.last(SweepRecord, ExtendRecord)
+    if record is None:
+        raise StopIteration
+    return replace(record, content=content_of(record))
 
 
-def content_of(record: Record) -> dict[str, Any]:
-    """Return the resolved sweep file of a record of `STANDING`, as today's would say the same."""
-    content = dict(record["content"])
-    if record.get("format", 1) < 2 and "evaluation" in content:
+def content_of(record: StandingRecord) -> dict[str, Any]:
+    """Return the resolved sweep file of a record, as today's would say the same."""
+    content = dict(record.content)
+    if record.format < 2 and "evaluation" in content:
         # Detached sets were scored at the end alone, and `when: milestones` was written down for those that said nothing.
         sets = content["evaluation"]
         content["evaluation"] = [{**entry, "when": "end"} if entry.get("detached") else entry for entry in sets]
     return content
 
 
-def standing_plan(records: Sequence[Record]) -> SweepPlan:
+def standing_plan(records: JournalRecords) -> SweepPlan:
     """Return the numbers that all trials share, as the sweep stands now."""
-    values = standing_record(records)["plan"]
-    levels, rungs = tuple(values["levels"]), tuple(values["rung_indices"])
-    return SweepPlan(values["trials"], values["samples"], levels, rungs, values.get("rows"))
+    return standing_record(records).plan
 
 
-def is_complete(records: Sequence[Record]) -> bool:
+def is_complete(records: JournalRecords) -> bool:
     """Whether the last session came to the end of the sweep, and nothing was asked since."""
-    told = next((r for r in reversed(records) if r["kind"] in ("session_end", "session", *ASKED)), None)
-    return told is not None and told["kind"] == "session_end" and told["status"] == "completed"
+    told = records.last(SessionEndRecord, SessionRecord, *ASKED)
+    return isinstance(told, SessionEndRecord) and told.status == "completed"
 
 
 def complete_capacity(folder: SweepFolder, asked: Mapping[str, Any]) -> Capacity | None:
@@ -157,26 +167,27 @@ def complete_capacity(folder: SweepFolder, asked: Mapping[str, Any]) -> Capacity
     records = read_journal(folder.journal)
     if not is_complete(records) or after_search(records) != asked:
         return None
-    session = next(record for record in reversed(records) if record["kind"] == "session")
-    return Capacity(cpus=session["cpus"], gpus=0.0, slots=session["slots"], address="")
+    session = records.last(SessionRecord)
+    assert session is not None, "a session has ended"
+    return Capacity(cpus=session.cpus, gpus=0.0, slots=session.slots, address="")
 
 
-def spent_before(records: Iterable[Record], epoch: int) -> Spent:
+def spent_before(records: Iterable[JournalRecord], epoch: int) -> Spent:
     """Return the seconds of the sessions before ``epoch``.
 
     A session that was killed counts from its start to its last record, which is when a milestone was last saved.
     """
-    sessions: dict[int, list[Record]] = {}
+    sessions: dict[int, list[JournalRecord]] = {}
     for record in records:
-        if record["epoch"] < epoch:
-            sessions.setdefault(record["epoch"], []).append(record)
+        if record.epoch < epoch:
+            sessions.setdefault(record.epoch, []).append(record)
     wall = slots = 0.0
     for entries in sessions.values():
-        end = next((record for record in entries if record["kind"] == "session_end"), None)
-        start = next((record for record in entries if record["kind"] == "session"), None)
+        end = next((record for record in entries if isinstance(record, SessionEndRecord)), None)
+        start = next((record for record in entries if isinstance(record, SessionRecord)), None)
         if end is not None:
-            wall, slots = wall + end["wall_seconds"], slots + end["slot_seconds"]
+            wall, slots = wall + end.wall_seconds, slots + end.slot_seconds
         elif start is not None:
-            seconds = entries[-1]["time"] - start["time"]
-            wall, slots = wall + seconds, slots + seconds * start["slots"]
+            seconds = entries[-1].time - start.time
+            wall, slots = wall + seconds, slots + seconds * start.slots
     return Spent(wall, slots)

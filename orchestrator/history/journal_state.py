@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import StorageError
 from orchestrator.history.journal_facts import is_complete, spent_before, standing_plan, sweep_content
 from orchestrator.progress import Say, silent
 from orchestrator.records import Decision, Outcome
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.storage.driver_presence import is_driven
-from orchestrator.storage.journal import Record, read_journal
-from orchestrator.storage.milestone_reports import decision_from
+from orchestrator.storage.journal import read_journal
+from orchestrator.storage.journal_records.kinds import DecidedRecord
+from orchestrator.storage.journal_records.sequence import JournalRecords
+from orchestrator.storage.journal_records.sessions import NO_SESSION, SessionEndRecord, SessionRecord
+from orchestrator.storage.journal_records.sweeps import SweepRecord
+from orchestrator.storage.journal_records.trials import MilestoneRecord
 from orchestrator.storage.plugin_files import load_plugins
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import TrialEntry, read_entries
@@ -33,18 +35,18 @@ class JournalState:
     """
 
     folder: SweepFolder
-    records: Sequence[Record]
+    records: JournalRecords
     status: str
 
     @cached_property
-    def first(self) -> Record:
+    def first(self) -> SweepRecord:
         """The record with which the sweep began."""
-        return next(record for record in self.records if record["kind"] == "sweep")
+        return next(self.records.of(SweepRecord))
 
     @cached_property
-    def session(self) -> Mapping[str, Any]:
-        """The record with which the latest session began to train; empty before the first."""
-        return next((record for record in reversed(self.records) if record["kind"] == "session"), {})
+    def session(self) -> SessionRecord:
+        """The record with which the latest session began to train; `NO_SESSION` before the first."""
+        return self.records.last(SessionRecord) or NO_SESSION
 
     @cached_property
     def spec(self) -> SweepSpec:
@@ -76,7 +78,7 @@ class JournalState:
     @property
     def compares(self) -> bool:
         """Whether trials are compared at rungs, and some go on."""
-        return self.spec.stopping.rungs.enabled and not self.first["content"].get("record", False)
+        return self.spec.stopping.rungs.enabled and not self.first.content.get("record", False)
 
     @cached_property
     def plan(self) -> SweepPlan:
@@ -101,8 +103,8 @@ class JournalState:
     @cached_property
     def last_decision(self) -> Decision | None:
         """The latest decision."""
-        record = next((record for record in reversed(self.records) if record.get("decision")), None)
-        return None if record is None else decision_from(record["decision"])
+        told = (each.decision for each in reversed(self.records) if isinstance(each, DecidedRecord))
+        return next((decision for decision in told if decision is not None), None)
 
     @property
     def stopping(self) -> bool:
@@ -112,48 +114,48 @@ class JournalState:
     @property
     def slots(self) -> int:
         """Trials at once in the latest session."""
-        return int(self.session.get("slots", 0))
+        return self.session.slots
 
     @property
     def elapsed_seconds(self) -> float:
         """Wall seconds of all sessions, the present one up to its last record."""
-        return spent_before(self.records, self.records[-1]["epoch"] + 1).wall_seconds
+        return spent_before(self.records, self.records[-1].epoch + 1).wall_seconds
 
     def _latest_epochs(self) -> list[tuple[str, int]]:
-        return [(record["trial"], record["epoch"]) for record in self.records if record["kind"] == "milestone"]
+        return [(record.trial, record.epoch) for record in self.records.of(MilestoneRecord)]
 
     def _outcome(self, entry: TrialEntry, epoch: int) -> Outcome:
         """Tell trials in training from those that wait: who trains is not written before its next milestone."""
         waiting = Outcome.PENDING if entry.outcome is Outcome.RUNNING else entry.outcome
         if self.status != "running":
             return waiting
-        if entry.outcome is Outcome.RUNNING and epoch == self.session.get("epoch"):
+        if entry.outcome is Outcome.RUNNING and epoch == self.session.epoch:
             return Outcome.RUNNING
         progress = read_progress(self.folder, entry.trial_id)
-        begun = self.session.get("time", 0.0) - CLOCK_TOLERANCE_SECONDS
+        begun = self.session.time - CLOCK_TOLERANCE_SECONDS
         ahead = progress.get("samples_seen", 0) > entry.samples_seen and progress.get("time", 0.0) >= begun
         return Outcome.RUNNING if ahead else waiting
 
 
-def read_state(folder: SweepFolder, records: Sequence[Record] | None = None) -> JournalState:
+def read_state(folder: SweepFolder, records: JournalRecords | None = None) -> JournalState:
     """Return the state of a sweep; ``records`` where the journal has been read already.
 
     Raises:
         StorageError: If the journal is damaged or holds no sweep.
     """
     found = read_journal(folder.journal) if records is None else records
-    if not any(record["kind"] == "sweep" for record in found):
+    if found.first(SweepRecord) is None:
         raise StorageError(
             str(folder.root), rule="no sweep has begun in this folder", mend="check the name and --storage"
         )
     return JournalState(folder, found, _status(folder, found))
 
 
-def _status(folder: SweepFolder, records: Sequence[Record]) -> str:
+def _status(folder: SweepFolder, records: JournalRecords) -> str:
     """Return how it stands: the journal says how a session ended, the driver's sign whether one is under way."""
     if is_driven(folder):
         return "running"
-    last = next((record for record in reversed(records) if record["kind"] in ("session", "session_end")), None)
-    if last is None or last["kind"] == "session":
+    last = records.last(SessionRecord, SessionEndRecord)
+    if not isinstance(last, SessionEndRecord):
         return "interrupted"
-    return "interrupted" if last["status"] == "completed" and not is_complete(records) else str(last["status"])
+    return "interrupted" if last.status == "completed" and not is_complete(records) else last.status

@@ -41,8 +41,7 @@ class Whereabouts:
             state: The sweep.
             folder: Where it was run; default: where its latest session was.
         """
-        session = state.session
-        ran = str(session.get("folder", "")) if folder is None else folder
+        ran = state.session.folder if folder is None else folder
         return cls(ran, _stored(state), state.folder.storage.resolve(), str(state.folder.root))
 
     def find(self, text: str) -> str:
@@ -84,10 +83,9 @@ class Whereabouts:
 
 def _stored(state: JournalState) -> str:
     """Return the storage folder in which a sweep was last run; older versions tell it by its MLflow store alone."""
-    session = state.session
-    if session.get("storage"):
-        return str(session["storage"])
-    file = database_file(str((session.get("tracking") or {}).get("uri", "")))
+    if state.session.storage:
+        return state.session.storage
+    file = database_file((state.session.tracking or {}).get("uri", ""))
     return "" if file is None or file.name != "mlflow.db" else str(file.parent)
 
 

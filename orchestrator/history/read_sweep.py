@@ -10,9 +10,11 @@ from orchestrator.history.journal_state import JournalState, read_state
 from orchestrator.history.tracked_runs import find_runs, with_runs
 from orchestrator.records import Decision, TrainingSignal
 from orchestrator.results.records import MilestoneResult, SweepHistory, SweepResult, TrialHistory
-from orchestrator.storage.journal import Record
+from orchestrator.storage.journal_records.base import JournalRecord
+from orchestrator.storage.journal_records.kinds import DecidedRecord
+from orchestrator.storage.journal_records.trials import MilestoneRecord
 from orchestrator.storage.later_scores import LaterScores, latest, read_scores
-from orchestrator.storage.milestone_reports import decision_from, read_report
+from orchestrator.storage.milestone_reports import read_report
 from orchestrator.storage.sweep_folder import SweepFolder
 
 
@@ -34,7 +36,7 @@ def history_of(state: JournalState, signals: bool = False) -> SweepHistory:
     folder, records, first = state.folder, state.records, state.first
     entries = state.trials
     result = result_of(state)
-    milestones, decisions = _milestones(records), _decisions(records)
+    milestones, decisions = _milestones(records.of(MilestoneRecord)), _decisions(records)
     later = read_scores(folder.later_scores)
     trials = tuple(
         TrialHistory(
@@ -50,24 +52,24 @@ def history_of(state: JournalState, signals: bool = False) -> SweepHistory:
         result=result,
         trials=trials,
         content=sweep_content(records),
-        levels=tuple(first["plan"]["levels"]),
+        levels=first.plan.levels,
         inputs=recorded_inputs(state.records) or {},
-        began=records[0]["time"],
-        ended=records[-1]["time"],
-        environment=state.session.get("environment", {}),
+        began=records[0].time,
+        ended=records[-1].time,
+        environment=state.session.environment,
     )
 
 
 def result_of(state: JournalState) -> SweepResult:
     """Return how a sweep stands as a result; milestones and decisions are left out."""
-    spent = spent_before(state.records, state.records[-1]["epoch"] + 1)
+    spent = spent_before(state.records, state.records[-1].epoch + 1)
     result = build_result(
         state.spec,
         state.plan,
         state.trials.values(),
         state.folder,
         state.slots,
-        state.first["sweep_id"],
+        state.first.sweep_id,
         state.status,
         spent.wall_seconds,
         spent.slot_seconds,
@@ -75,44 +77,42 @@ def result_of(state: JournalState) -> SweepResult:
     return with_runs(result, find_runs(state))
 
 
-def _milestones(records: Iterable[Record]) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
+def _milestones(records: Iterable[MilestoneRecord]) -> dict[str, list[MilestoneRecord]]:
+    found: dict[str, list[MilestoneRecord]] = {}
     for record in records:
-        if record["kind"] == "milestone":
-            found.setdefault(record["trial"], []).append(record)
+        found.setdefault(record.trial, []).append(record)
     return found
 
 
-def _decisions(records: Iterable[Record]) -> dict[str, list[Decision]]:
+def _decisions(records: Iterable[JournalRecord]) -> dict[str, list[Decision]]:
     found: dict[str, list[Decision]] = {}
     for record in records:
-        decision = decision_from(record["decision"]) if "decision" in record else None
-        if decision is not None:
-            found.setdefault(decision.trial_id, []).append(decision)
+        if isinstance(record, DecidedRecord) and record.decision is not None:
+            found.setdefault(record.decision.trial_id, []).append(record.decision)
     return found
 
 
-def _milestone(record: Record, later: Sequence[LaterScores]) -> MilestoneResult:
-    scores, errors = latest(later, record["trial"], record["index"])
+def _milestone(record: MilestoneRecord, later: Sequence[LaterScores]) -> MilestoneResult:
+    scores, errors = latest(later, record.trial, record.index)
     return MilestoneResult(
-        index=record["index"],
-        level=record["level"],
-        samples_seen=record["samples_seen"],
-        tokens_seen=record["tokens_seen"],
-        scores={**scores, **record["scores"]},
-        standard_errors={**errors, **record["standard_errors"]},
-        training_seconds=record["training_seconds"],
-        evaluation_seconds=record["evaluation_seconds"],
-        checkpoint=record["checkpoint"],
+        index=record.index,
+        level=record.level,
+        samples_seen=record.samples_seen,
+        tokens_seen=record.tokens_seen,
+        scores={**scores, **record.scores},
+        standard_errors={**errors, **record.standard_errors},
+        training_seconds=record.training_seconds,
+        evaluation_seconds=record.evaluation_seconds,
+        checkpoint=record.checkpoint,
     )
 
 
-def _signals(folder: SweepFolder, trial_id: str, milestones: Iterable[Record]) -> tuple[TrainingSignal, ...]:
+def _signals(folder: SweepFolder, trial_id: str, milestones: Iterable[MilestoneRecord]) -> tuple[TrainingSignal, ...]:
     """Return a trial's signals; a report that is gone (the user made room) leaves a gap, no error."""
     found: list[TrainingSignal] = []
     for record in milestones:
         try:
-            found += read_report(folder.report(trial_id, record["index"]))[0].signals
+            found += read_report(folder.report(trial_id, record.index))[0].signals
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return tuple(found)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.history.journal_state import JournalState
 from orchestrator.results.records import SweepResult, TrackingIds
+from orchestrator.storage.journal_records.sessions import TrackingRecord
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.tracking.mlflow.opening import default_tracking_uri
 from orchestrator.tracking.outbox.outbox import read_acknowledged
@@ -43,16 +44,16 @@ def find_runs(state: JournalState) -> TrackedRuns:
 
 def _recorded_runs(state: JournalState) -> TrackedRuns:
     receipt = read_acknowledged(state.folder.outbox)
-    told = state.session.get("tracking") or {}
+    told = state.session.tracking or {}
     experiment = told.get("experiment", state.folder.name)
     if receipt.sink:
         uri = _moved(receipt.sink, state.folder)
         return TrackedRuns(uri, experiment, receipt.experiment_id, receipt.run_ids)
-    record = next((record for record in reversed(state.records) if record["kind"] == "tracking"), None)
+    record = state.records.last(TrackingRecord)
     if record is None:
         return TrackedRuns(_moved(told.get("uri", ""), state.folder), experiment)
     uri = told.get("uri") or default_tracking_uri(state.folder.storage)
-    return TrackedRuns(_moved(uri, state.folder), experiment, record.get("experiment_id", ""), record["run_ids"])
+    return TrackedRuns(_moved(uri, state.folder), experiment, record.experiment_id, record.run_ids)
 
 
 def with_runs(result: SweepResult, runs: TrackedRuns) -> SweepResult:

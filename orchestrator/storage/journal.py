@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic_core import from_json
 
 from orchestrator.errors import StorageError, SweepInterruptedError
+from orchestrator.records import as_recorded
+from orchestrator.storage.journal_records.base import LEFT_OUT, JournalRecord
+from orchestrator.storage.journal_records.kinds import WORDS, UnknownRecord
+from orchestrator.storage.journal_records.sequence import JournalRecords, Line
 from orchestrator.storage.sweep_folder import is_disk_full
-
-Record = dict[str, Any]
 
 CLAIMS = "epoch-*"
 """Pattern of the files by which drivers claim their epochs; see `presence` for what stands in them."""
@@ -30,15 +31,13 @@ def claim_file(journal: Path, epoch: int) -> Path:
     return journal.with_name(f"epoch-{epoch:04d}")
 
 
-def read_journal(path: Path) -> list[Record]:
+def read_journal(path: Path) -> JournalRecords:
     """Return all complete records; an absent file is an empty journal.
 
     Raises:
         StorageError: If a complete line is not a record (the file was edited or damaged).
     """
-    if not path.exists():
-        return []
-    return _records(path, path.read_bytes(), 1)
+    return JournalRecords(path, _lines(path, path.read_bytes(), 1) if path.exists() else ())
 
 
 class JournalReader:
@@ -51,49 +50,49 @@ class JournalReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._offset = 0
-        self._records: list[Record] = []
+        self._records = JournalRecords(path)
 
-    def read(self) -> list[Record]:
+    def read(self) -> JournalRecords:
         """Return all complete records so far.
 
         Raises:
             StorageError: As `read_journal`.
         """
         if not self.path.exists():
-            return []
+            return JournalRecords(self.path)
         with self.path.open("rb") as file:
             if file.seek(0, os.SEEK_END) < self._offset:
-                self._offset, self._records = 0, []
+                self._offset, self._records = 0, JournalRecords(self.path)
             file.seek(self._offset)
             data = file.read()
         whole = data.rfind(b"\n") + 1
-        self._records = [*self._records, *_records(self.path, data[:whole], len(self._records) + 1)]
+        self._records = self._records.with_more(_lines(self.path, data[:whole], len(self._records) + 1))
         self._offset += whole
         return self._records
 
 
-def _records(path: Path, data: bytes, first: int) -> list[Record]:
+def _lines(path: Path, data: bytes, first: int) -> list[Line]:
     """Parse lines; the last one counts only if it ends with a newline."""
-    records: list[Record] = []
-    for number, line in enumerate(data.split(b"\n")[:-1], first):
-        record = _parse(line)
-        if record is None:
+    lines: list[Line] = []
+    for number, text in enumerate(data.split(b"\n")[:-1], first):
+        line = _parse(text)
+        if line is None:
             raise StorageError(
                 f"{path}:{number}",
                 rule="this line of the journal is damaged",
                 mend="restore the file from a copy, or start anew with --fresh",
             )
-        records.append(record)
-    return records
+        lines.append(line)
+    return lines
 
 
-def _parse(line: bytes) -> Record | None:
+def _parse(text: bytes) -> Line | None:
     try:
         # Four times as fast as the standard library's: a journal of a thousand trials has 15 MB.
-        record = from_json(line, cache_strings="keys")
+        line = from_json(text, cache_strings="keys")
     except ValueError:
         return None
-    return record if isinstance(record, dict) and "kind" in record else None
+    return line if isinstance(line, dict) and "kind" in line else None
 
 
 class Journal:
@@ -109,7 +108,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.epoch = 1 + max((record.get("epoch", 0) for record in read_journal(path)), default=0)
+        self.epoch = 1 + read_journal(path).latest_epoch
         self._claim_epoch()
         # Read again: until the claim stood, the driver before this one may have written on.
         self._cut_torn_line()
@@ -117,8 +116,8 @@ class Journal:
         # Unbuffered: what a full disk refused must not stay in a buffer and come out later.
         self._file = path.open("ab", buffering=0)
 
-    def append(self, *entries: tuple[str, Mapping[str, Any]]) -> None:
-        """Write entries (kind, fields) as one durable unit: after the call they survive a kill of the process.
+    def append(self, *records: JournalRecord) -> None:
+        """Write records as one durable unit: after the call they survive a kill of the process.
 
         Raises:
             SweepInterruptedError: If another driver has taken the sweep over, or the disk is full.
@@ -126,8 +125,8 @@ class Journal:
         if self._claim(self.epoch + 1).exists():
             raise SweepInterruptedError(f"another driver has taken over this sweep ({self.path}); this one stops")
         now = round(time.time(), 3)
-        records = [{"kind": kind, "time": now, "epoch": self.epoch, **fields} for kind, fields in entries]
-        data = "".join(json.dumps(record, allow_nan=True) + "\n" for record in records).encode()
+        stamped = [replace(record, time=now, epoch=self.epoch) for record in records]
+        data = "".join(json.dumps(as_line(record), allow_nan=True) + "\n" for record in stamped).encode()
         descriptor = self._file.fileno()
         start = os.fstat(descriptor).st_size
         try:
@@ -140,11 +139,7 @@ class Journal:
                     f"the disk of {self.path} is full; free some space and run the same command again"
                 ) from error
             raise
-        self.records.extend(records)
-
-    def of_kind(self, kind: str) -> Iterator[Record]:
-        """Yield the records of one kind in order."""
-        return (record for record in self.records if record["kind"] == kind)
+        self.records.items.extend(stamped)
 
     def close(self) -> None:
         """Close the file."""
@@ -170,6 +165,17 @@ class Journal:
                 return
             except FileExistsError:
                 self.epoch += 1
+
+
+def as_line(record: JournalRecord) -> Line:
+    """Return a record as its line: the word for its kind, then its fields in their order."""
+    if isinstance(record, UnknownRecord):
+        return {"kind": record.kind, "time": record.time, "epoch": record.epoch, **record.values}
+    line = {"kind": WORDS[type(record)], **asdict(record, dict_factory=as_recorded)}
+    for each in fields(record):
+        if each.metadata == LEFT_OUT and line[each.name] == each.default:
+            del line[each.name]
+    return line
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

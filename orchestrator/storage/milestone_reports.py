@@ -14,7 +14,7 @@ from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import Any
 
-from orchestrator.records import Action, Decision, Milestone, TrainingSignal, TrialState
+from orchestrator.records import Decision, Milestone, TrainingSignal, TrialState
 
 _SIGNAL_FIELDS = [field.name for field in fields(TrainingSignal)]
 
@@ -40,11 +40,5 @@ def read_report(path: Path) -> tuple[Milestone, Decision | None]:
     names = values.pop("signal_fields")
     values["signals"] = tuple(TrainingSignal(**dict(zip(names, row, strict=True))) for row in values["signals"])
     values["state"] = TrialState(values["state"])
-    return Milestone(**{key: value for key, value in values.items() if key != "halted"}), decision_from(
-        values["halted"]
-    )
-
-
-def decision_from(values: dict[str, Any] | None) -> Decision | None:
-    """Rebuild a decision from its dictionary form (`dataclasses.asdict`)."""
-    return None if values is None else Decision(**{**values, "action": Action(values["action"])})
+    halted = values.pop("halted")
+    return Milestone(**values), None if halted is None else Decision.from_dict(halted)

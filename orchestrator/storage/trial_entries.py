@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.decisions.trials import Dynamics
 from orchestrator.records import (
     Action,
     Decision,
@@ -13,12 +14,21 @@ from orchestrator.records import (
     Origin,
     Outcome,
     Role,
+    Scalar,
     TrainingSignal,
     TrialConfig,
     TrialState,
 )
-from orchestrator.storage.journal import Record
-from orchestrator.storage.milestone_reports import decision_from
+from orchestrator.storage.journal_records.base import JournalRecord
+from orchestrator.storage.journal_records.trials import (
+    AuditRecord,
+    DecisionRecord,
+    FailureRecord,
+    MilestoneRecord,
+    RepeatRecord,
+    TrialRecord,
+)
+from orchestrator.storage.journal_records.users import AddedTrialRecord, ResumeRecord, StopRecord
 
 USER = "user"
 """Rule of a stop that a user asked for."""
@@ -44,7 +54,7 @@ class TrialEntry:
     standard_errors: Mapping[str, float] = field(default_factory=dict)
     last_signal: TrainingSignal | None = None
     verdict: Decision | None = None
-    forecast: Mapping[str, Any] = field(default_factory=dict)
+    forecast: Mapping[str, Scalar] = field(default_factory=dict)
     training_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     setup_seconds: list[float] = field(default_factory=list)
@@ -69,17 +79,21 @@ class TrialEntry:
         """Whether the search decides on it: it is no repeat, and no audit of it has begun."""
         return self.role is Role.SEARCH
 
-    def note_progress(self, record: Mapping[str, Any]) -> None:
+    def forecast_of(self, name: str) -> float | None:
+        """Return a number of the latest forecast; None without one."""
+        value = self.forecast.get(name)
+        return value if isinstance(value, int | float) else None
+
+    def note_progress(self, record: MilestoneRecord) -> None:
         """Take in how far a milestone's record says it is."""
-        self.milestones = record["index"] + 1
-        self.samples_seen = record["samples_seen"]
-        self.scores = record["scores"] or self.scores
-        self.standard_errors = record["standard_errors"] or self.standard_errors
-        self.training_seconds += record["training_seconds"]
-        self.evaluation_seconds += record["evaluation_seconds"]
-        self.setup_seconds.append(record["setup_seconds"])
-        if record["last_signal"] is not None:
-            self.last_signal = TrainingSignal(**record["last_signal"])
+        self.milestones = record.index + 1
+        self.samples_seen = record.samples_seen
+        self.scores = record.scores or self.scores
+        self.standard_errors = record.standard_errors or self.standard_errors
+        self.training_seconds += record.training_seconds
+        self.evaluation_seconds += record.evaluation_seconds
+        self.setup_seconds.append(record.setup_seconds)
+        self.last_signal = record.last_signal or self.last_signal
 
     def take(self, decision: Decision, state: TrialState) -> None:
         """Come into the state that a milestone's decision leaves it in."""
@@ -105,10 +119,6 @@ class TrialEntry:
         """It failed for good."""
         self.outcome, self.verdict = Outcome.FAILED, decision
 
-    def begin_audit(self, decision: Decision) -> None:
-        """The search has stopped it, and it is trained on to its end."""
-        self.begin_again(decision, Role.AUDIT)
-
     def begin_again(self, decision: Decision, role: Role) -> None:
         """It was stopped and is trained on to its end; one that was beside the search already keeps its role."""
         if self.in_search:
@@ -116,99 +126,138 @@ class TrialEntry:
         self.begin, self.begun_again, self.stop_asked = decision, self.begun_again + 1, ""
         self.outcome, self.verdict = Outcome.PENDING, None
 
-    def ask_to_stop(self, asked: str) -> None:
-        """A user wants it stopped at its next milestone."""
-        self.stop_asked = asked
-
     def _note_forecast(self, decision: Decision) -> None:
         if "expected_final" in decision.evidence:
             self.forecast = decision.evidence
 
 
-def milestone_record(
-    entry: TrialEntry, milestone: Milestone, dynamics: Mapping[str, Any], decision: Decision
-) -> Record:
-    """Return a milestone as the journal holds it, the opposite of `TrialEntry.note_progress`."""
-    record: Record = {
-        "trial": entry.trial_id,
-        "index": milestone.index,
-        "level": milestone.level,
-        "state": milestone.state.value,
-        "samples_seen": milestone.samples_seen,
-        "tokens_seen": milestone.tokens_seen,
-        "scores": dict(milestone.scores),
-        "standard_errors": dict(milestone.standard_errors),
-        "training_seconds": milestone.training_seconds,
-        "evaluation_seconds": milestone.evaluation_seconds,
-        "setup_seconds": milestone.setup_seconds,
-        "checkpoint": milestone.checkpoint,
-        "node": milestone.node,
-        "last_signal": asdict(milestone.signals[-1]) if milestone.signals else None,
-        "dynamics": dynamics,
-        "decision": asdict(decision),
-    }
-    return record if entry.in_search else {**record, "role": entry.role.value}
-
-
-def read_entries(records: Iterable[Record]) -> dict[str, TrialEntry]:
-    """Return what a journal says of every trial, in the order in which they were proposed; no engine is needed."""
-    entries: dict[str, TrialEntry] = {}
-    for record in records:
-        if record["kind"] in ("trial", "repeat"):
-            config = TrialConfig.from_dict(record["config"])
-            entries[record["trial"]] = TrialEntry(record["trial"], record["name"], config)
-        elif record["kind"] == "clone":
-            entries[record["trial"]] = added_entry(record)
-        if record["kind"] in ("milestone", "decision", "failure", "audit", "repeat", "resume"):
-            _fold(entries, record)
-        elif record["kind"] == "stop":
-            take_stop(entries[record["trial"]], record)
-    return entries
-
-
-def added_entry(record: Record) -> TrialEntry:
-    """Return the trial that a user added, as the journal holds it."""
-    decision = decision_from(record["decision"])
-    assert decision is not None
-    origin = Origin.from_dict(record["origin"])
-    return TrialEntry(
-        record["trial"],
-        record["name"],
-        TrialConfig.from_dict(record["config"]),
-        decision.cohort,
-        samples_seen=origin.samples_seen if origin is not None and origin.takes == "training" else 0,
-        role=Role(record["role"]),
-        begin=decision,
-        origin=origin,
-        levels=tuple(record["levels"]),
+def milestone_record(milestone: Milestone, role: Role, dynamics: Dynamics, decision: Decision) -> MilestoneRecord:
+    """Return a milestone as the journal holds it, the opposite of `TrialEntry.note_progress`: of its signals the last stays."""
+    return MilestoneRecord(
+        trial=milestone.trial_id,
+        index=milestone.index,
+        level=milestone.level,
+        state=milestone.state,
+        samples_seen=milestone.samples_seen,
+        tokens_seen=milestone.tokens_seen,
+        scores=dict(milestone.scores),
+        standard_errors=dict(milestone.standard_errors),
+        training_seconds=milestone.training_seconds,
+        evaluation_seconds=milestone.evaluation_seconds,
+        setup_seconds=milestone.setup_seconds,
+        checkpoint=milestone.checkpoint,
+        node=milestone.node,
+        last_signal=milestone.signals[-1] if milestone.signals else None,
+        dynamics=dynamics,
+        decision=decision,
+        role=role,
     )
 
 
-def take_stop(entry: TrialEntry, record: Record) -> Decision | None:
-    """Take in that a user stopped a trial; returns the decision, None where it waits for the next milestone."""
-    decision = decision_from(record["decision"])
-    if decision is None:
-        entry.ask_to_stop(record["asked"])
+def read_entries(records: Iterable[JournalRecord]) -> dict[str, TrialEntry]:
+    """Return what a journal says of every trial, in the order in which they were proposed; no engine is needed."""
+    entries: dict[str, TrialEntry] = {}
+    for record in records:
+        fold(entries, record)
+    return entries
+
+
+def fold(entries: dict[str, TrialEntry], record: JournalRecord) -> TrialEntry | None:
+    """Take a record in: the one place where a record begins or changes a trial.
+
+    Returns:
+        The trial; None where the record is of none.
+    """
+    change = _CHANGES.get(type(record))
+    return None if change is None else change(entries, record)
+
+
+# -- what each kind of record changes ----------------------------------------------------------------
+
+
+def _propose(entries: dict[str, TrialEntry], record: TrialRecord) -> TrialEntry:
+    entry = entries[record.trial] = TrialEntry(record.trial, record.name, record.config)
+    return entry
+
+
+def _repeat(entries: dict[str, TrialEntry], record: RepeatRecord) -> TrialEntry:
+    decision = record.decision
+    entry = TrialEntry(record.trial, record.name, record.config, decision.cohort, role=Role.REPEAT, begin=decision)
+    entries[record.trial] = entry
+    return entry
+
+
+def _add(entries: dict[str, TrialEntry], record: AddedTrialRecord) -> TrialEntry:
+    origin = record.origin
+    entry = entries[record.trial] = TrialEntry(
+        record.trial,
+        record.name,
+        record.config,
+        record.decision.cohort,
+        samples_seen=origin.samples_seen if origin is not None and origin.takes == "training" else 0,
+        role=record.role,
+        begin=record.decision,
+        origin=origin,
+        levels=record.levels,
+    )
+    return entry
+
+
+def _reach(entries: dict[str, TrialEntry], record: MilestoneRecord) -> TrialEntry:
+    entry = _decided(entries, record.decision)
+    entry.note_progress(record)
+    entry.take(record.decision, record.state)
+    return entry
+
+
+def _settle(entries: dict[str, TrialEntry], record: DecisionRecord) -> TrialEntry:
+    entry = _decided(entries, record.decision)
+    entry.settle(record.decision)
+    return entry
+
+
+def _fail(entries: dict[str, TrialEntry], record: FailureRecord) -> TrialEntry:
+    entry = _decided(entries, record.decision)
+    entry.fail(record.decision)
+    return entry
+
+
+def _audit(entries: dict[str, TrialEntry], record: AuditRecord) -> TrialEntry:
+    entry = _decided(entries, record.decision)
+    entry.begin_again(record.decision, Role.AUDIT)
+    return entry
+
+
+def _resume(entries: dict[str, TrialEntry], record: ResumeRecord) -> TrialEntry:
+    entry = _decided(entries, record.decision)
+    entry.begin_again(record.decision, Role.RESUMED)
+    return entry
+
+
+def _stop(entries: dict[str, TrialEntry], record: StopRecord) -> TrialEntry:
+    entry = entries[record.trial]
+    if record.decision is None:
+        entry.stop_asked = record.asked
     else:
-        entry.settle(decision)
-    return decision
+        entry.settle(record.decision)
+    return entry
 
 
-def _fold(entries: Mapping[str, TrialEntry], record: Record) -> None:
-    decision = decision_from(record["decision"])
-    assert decision is not None
+def _decided(entries: Mapping[str, TrialEntry], decision: Decision) -> TrialEntry:
     entry = entries[decision.trial_id]
     entry.cohort = entry.cohort or decision.cohort
-    if record["kind"] == "milestone":
-        entry.note_progress(record)
-        entry.take(decision, TrialState(record["state"]))
-    elif record["kind"] == "decision":
-        entry.settle(decision)
-    elif record["kind"] == "audit":
-        entry.begin_audit(decision)
-    elif record["kind"] == "resume":
-        entry.begin_again(decision, Role.RESUMED)
-    elif record["kind"] == "repeat":
-        entry.role, entry.begin = Role.REPEAT, decision
-    elif record["kind"] == "failure":
-        entry.fail(decision)
+    return entry
+
+
+_CHANGES: dict[type[JournalRecord], Callable[[dict[str, TrialEntry], Any], TrialEntry]] = {
+    TrialRecord: _propose,
+    RepeatRecord: _repeat,
+    AddedTrialRecord: _add,
+    MilestoneRecord: _reach,
+    DecisionRecord: _settle,
+    FailureRecord: _fail,
+    AuditRecord: _audit,
+    ResumeRecord: _resume,
+    StopRecord: _stop,
+}
+"""By the class of a record; other records change no trial."""

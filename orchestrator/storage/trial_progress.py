@@ -24,8 +24,8 @@ def running_view(entry: TrialEntry, folder: SweepFolder, objective: float | None
         grad_norm=progress.get("grad_norm", last.grad_norm if last else None),
         objective=objective,
         tokens_per_second=progress.get("tokens_per_second", last.tokens_per_second if last else None),
-        expected=entry.forecast.get("expected_final"),
-        probability_best=entry.forecast.get("probability_best"),
+        expected=entry.forecast_of("expected_final"),
+        probability_best=entry.forecast_of("probability_best"),
         role=entry.role,
     )
 

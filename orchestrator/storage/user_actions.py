@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from orchestrator.storage.journal import Record
+from orchestrator.storage.journal_records.users import ActionRecord, ActionState
 from orchestrator.storage.sweep_folder import SweepFolder
 
 ActionKind = Literal["stop", "resume", "clone"]
@@ -47,9 +47,9 @@ class ControlAction:
     asked: float = field(default_factory=time.time)
     action_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
-    def record(self, state: str, answer: str) -> Record:
+    def record(self, state: ActionState, answer: str, made: str = "") -> ActionRecord:
         """Return the action and what became of it (``done``, ``accepted`` or ``refused``) as the journal holds it."""
-        return {"id": self.action_id, "asked": asdict(self), "state": state, "answer": answer}
+        return ActionRecord(id=self.action_id, asked=asdict(self), state=state, answer=answer, made=made)
 
 
 def whoever() -> str:

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from orchestrator.api.plan.policy import make_engine, make_policy
-from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.decisions.engine.policy import DEFAULT_POLICY
 from orchestrator.decisions.rules.rungs import RungRule
 from orchestrator.spec.loading import parse_sweep
+from orchestrator.spec.sweep_plan import plan_sweep
 
 SWEEP = {
     "name": "plain",

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from orchestrator import cli
+from tests.worlds.journals.lines import as_record
 from tests.worlds.report_sweeps import MadeSweep, finished, sweep_spec
 
 
@@ -74,9 +75,9 @@ def test_report_command_says_when_the_copy_in_mlflow_stays_as_it_was(orchestrate
     made = MadeSweep(tmp_path, sweep_spec())
     made.train(4)
     made.journal.append(
-        ("session", {"slots": 2, "cpus": 2.0, "tracking": {"uri": "http://127.0.0.1:9", "experiment": "made"}})
+        as_record("session", {"slots": 2, "cpus": 2.0, "tracking": {"uri": "http://127.0.0.1:9", "experiment": "made"}})
     )
-    made.journal.append(("tracking", {"run_ids": {"": "a" * 32}, "experiment_id": "1"}))
+    made.journal.append(as_record("tracking", {"run_ids": {"": "a" * 32}, "experiment_id": "1"}))
     folder = made.end()
     code, out, _ = orchestrate("report", "made", "--storage", tmp_path)
     assert code == 0

@@ -75,7 +75,7 @@ def _in_process(side: str, samples: int, tracking: bool) -> dict[str, float]:
 def run_ours(samples: int, tracking: bool) -> dict[str, float]:
     """One run of ours."""
     from orchestrator import run_sweep
-    from orchestrator.storage.journal import read_journal
+    from tests.worlds.journals.lines import journal_lines
 
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
@@ -83,7 +83,7 @@ def run_ours(samples: int, tracking: bool) -> dict[str, float]:
         wall = time.perf_counter() - began
         setups = [
             r["setup_seconds"]
-            for r in read_journal(Path(folder) / "bench" / "journal.jsonl")
+            for r in journal_lines(Path(folder) / "bench" / "journal.jsonl")
             if r["kind"] == "milestone" and r["index"] == 0
         ]
     warm = sorted(setups)[: len(setups) - result.slots]

@@ -26,6 +26,7 @@ from orchestrator.storage.driver_presence import driving
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.sweep_folder import SweepFolder
 from tests.benchmarks.bench_status import write_sweep
+from tests.worlds.journals.lines import as_record
 
 Orchestrate = Callable[..., Any]
 
@@ -210,7 +211,7 @@ def test_watch_follows_until_the_driver_ends(tmp_path: Path) -> None:
         with driving(journal.path, journal.epoch, lambda moment: None):
             started.set()
             ready.wait(20)
-            journal.append(("session_end", {"status": "completed", "wall_seconds": 1.0, "slot_seconds": 2.0}))
+            journal.append(as_record("session_end", {"status": "completed", "wall_seconds": 1.0, "slot_seconds": 2.0}))
 
     started = threading.Event()
     driver = threading.Thread(target=drive)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from orchestrator.records import Outcome
 from orchestrator.reporting.terminal.status import print_sweep
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec, resolved
+from orchestrator.spec.sweep_plan import plan_sweep
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.later_scores import read_scores
 from orchestrator.storage.sweep_folder import SweepFolder
@@ -29,6 +30,7 @@ from orchestrator.training.loop.checkpoints import STATE, WEIGHTS
 from orchestrator.tuning.detached.process import CheckpointScorer, Found
 from orchestrator.tuning.detached.scoring import DetachedScoring, detached_sets
 from tests.worlds.driverless import Driverless, config, tiny_spec, write_rows
+from tests.worlds.journals.lines import as_record
 
 LEVELS = (8, 16, 24, 32)
 BESIDE = {"name": "beside", "kind": "loss", "limit": 10}
@@ -205,10 +207,12 @@ def test_a_journal_of_before_keeps_its_meaning(spec: SweepSpec) -> None:
     before["evaluation"] = [{**entry, "when": "milestones"} for entry in before["evaluation"]]
     folder = SweepFolder(Path(spec.storage), spec.name)
     journal = Journal(folder.journal)
-    journal.append(("sweep", {"content": before, "plan": {}}))
+    journal.append(
+        as_record("sweep", {"sweep_id": "s", "content": before, "inputs": {}, "plan": asdict(plan_sweep(spec, 1000))})
+    )
     journal.close()
     check_same_sweep(folder, today.content(), "file")
-    assert standing_record(journal.records)["content"] == today.content()
+    assert standing_record(journal.records).content == today.content()
     asked = parse_sweep(
         {**spec.content(), "storage": spec.storage, "evaluation": [sets[0], {**sets[1], "when": "milestones"}]}
     )

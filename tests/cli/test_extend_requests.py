@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from orchestrator.api import ExtendRequest, extend_sweep
-from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.errors import InputError
 from orchestrator.records import Action, Decision
 from orchestrator.spec.loading import load_sweep
 from orchestrator.spec.search_space.enumeration import grid_configs
+from orchestrator.spec.sweep_plan import plan_sweep
 from orchestrator.spec.trial.identity import trial_fingerprint, trial_name
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.sweep_folder import SweepFolder
+from tests.worlds.journals.lines import as_record
 
 SWEEP = """
 name: done
@@ -38,17 +39,17 @@ def finished(tmp_path: Path, searcher: str = "grid") -> SweepFolder:
     folder = SweepFolder(tmp_path / "runs", "done")
     plan, journal = plan_sweep(spec, 1000), Journal(folder.journal)
     content = {**spec.content(), "record": False}
-    journal.append(("sweep", {"sweep_id": "s", "content": content, "inputs": {}, "plan": asdict(plan)}))
-    journal.append(("session", {"slots": 1, "cpus": 1.0, "folder": str(Path.cwd()), "tracking": None}))
+    journal.append(as_record("sweep", {"sweep_id": "s", "content": content, "inputs": {}, "plan": asdict(plan)}))
+    journal.append(as_record("session", {"slots": 1, "cpus": 1.0, "folder": str(Path.cwd()), "tracking": None}))
     for number, config in enumerate(grid_configs(spec.search_space, plan.samples)):
         trial_id = trial_fingerprint(config)
-        journal.append(("trial", {"trial": trial_id, "name": trial_name(config), "config": config.as_dict()}))
+        journal.append(as_record("trial", {"trial": trial_id, "name": trial_name(config), "config": config.as_dict()}))
         for index, level in enumerate(plan.levels[: 2 if number == 0 else 1]):
             state = "completed" if index == 1 else "running"
             action = Action.CONTINUE if number == 0 else Action.STOP
             decision = Decision(trial_id, level, action, "rungs", "the sweep", "because")
             journal.append(
-                (
+                as_record(
                     "milestone",
                     {
                         "trial": trial_id,
@@ -70,7 +71,7 @@ def finished(tmp_path: Path, searcher: str = "grid") -> SweepFolder:
                     },
                 )
             )
-    journal.append(("session_end", {"status": "completed", "wall_seconds": 1.0, "slot_seconds": 1.0}))
+    journal.append(as_record("session_end", {"status": "completed", "wall_seconds": 1.0, "slot_seconds": 1.0}))
     journal.close()
     return folder
 

@@ -14,13 +14,15 @@ import pytest
 
 from orchestrator import export_recorded
 from orchestrator.api import past_recorded
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import StorageError
-from orchestrator.records import Action, Decision, Milestone, TrainingSignal, TrialConfig, TrialState
+from orchestrator.records import Action, Decision, Milestone, Role, TrainingSignal, TrialConfig, TrialState
 from orchestrator.simulation.recorded.files import read_recorded
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.milestone_reports import write_report
 from orchestrator.storage.sweep_folder import SweepFolder
+from orchestrator.storage.trial_entries import milestone_record
+from tests.worlds.journals.lines import as_record
 
 Orchestrate = Callable[..., Any]
 LEVELS = (16, 32)
@@ -43,11 +45,13 @@ class Recording:
         rules = {rule: {"enabled": rule in stopping} for rule in ("forecast", "rungs", "early_dynamics", "divergence")}
         content = {"record": record, "stopping": rules}
         plan = SweepPlan(planned, LEVELS[-1], LEVELS, (0,), rows)
-        self.journal.append(("sweep", {"content": content, "plan": asdict(plan)}))
+        self.journal.append(
+            as_record("sweep", {"sweep_id": "s", "content": content, "inputs": {}, "plan": asdict(plan)})
+        )
 
     def trial(self, name: str, batch: int, *states: TrialState) -> None:
         config = TrialConfig("lora", batch, 1e-3, LEVELS[-1])
-        self.journal.append(("trial", {"trial": name, "name": f"{name} in words", "config": config.as_dict()}))
+        self.journal.append(as_record("trial", {"trial": name, "name": f"{name} in words", "config": config.as_dict()}))
         for index, state in enumerate(states):
             before = LEVELS[index - 1] if index else 0
             steps = range(before + batch, LEVELS[index] + 1, batch)
@@ -77,17 +81,14 @@ class Recording:
         )
         write_report(self.folder.report(name, index), milestone, None)
         decision = Decision(name, LEVELS[index], Action.CONTINUE, "budget", "the sweep", "went on")
-        values = {
-            key: value for key, value in asdict(milestone).items() if key not in ("trial_id", "signals", "system")
-        }
-        self.journal.append(("milestone", {**values, "trial": name, "decision": asdict(decision)}))
+        self.journal.append(milestone_record(milestone, Role.SEARCH, {}, decision))
 
     def fail(self, name: str) -> None:
         decision = Decision(name, 0, Action.STOP, "failure", "the sweep", "the process died")
-        self.journal.append(("failure", {"trial": name, "decision": asdict(decision)}))
+        self.journal.append(as_record("failure", {"trial": name, "decision": asdict(decision)}))
 
     def end(self, status: str = "completed") -> SweepFolder:
-        self.journal.append(("session_end", {"status": status, "wall_seconds": 1.0, "slot_seconds": 1.0}))
+        self.journal.append(as_record("session_end", {"status": status, "wall_seconds": 1.0, "slot_seconds": 1.0}))
         self.journal.close()
         return self.folder
 

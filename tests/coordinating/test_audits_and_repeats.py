@@ -16,6 +16,7 @@ from orchestrator.history.after_search import audit_result, make_draw, winner_ve
 from orchestrator.records import Outcome, Role, TrialConfig
 from orchestrator.storage.journal import read_journal
 from orchestrator.storage.trial_entries import TrialEntry, read_entries
+from tests.worlds.journals.lines import journal_lines
 from tests.worlds.tuning_worlds import SimulatedSweep, Storage, formula_loss, small_spec
 
 
@@ -37,7 +38,7 @@ def of_role(sweep: SimulatedSweep, role: Role) -> list[TrialEntry]:
 def search_records(storage: Storage) -> list[dict[str, Any]]:
     """Return what the journal says of the search, without times."""
     kinds = ("trial", "milestone", "decision", "failure")
-    rows = [record for record in read_journal(storage.journal) if record["kind"] in kinds and "role" not in record]
+    rows = [record for record in journal_lines(storage.journal) if record["kind"] in kinds and "role" not in record]
     return [{key: value for key, value in row.items() if key not in ("time", "epoch")} for row in rows]
 
 
@@ -138,7 +139,7 @@ def test_audited_trials_are_trained_to_their_end(storage: Storage) -> None:
 
 
 def storage_records(storage: Storage, kind: str) -> list[dict[str, Any]]:
-    return [record for record in read_journal(storage.journal) if record["kind"] == kind]
+    return [record for record in journal_lines(storage.journal) if record["kind"] == kind]
 
 
 def test_nobody_but_divergence_stops_an_audit(storage: Storage) -> None:

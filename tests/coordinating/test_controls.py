@@ -19,6 +19,7 @@ from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import USER, TrialEntry, read_entries
 from orchestrator.storage.user_actions import ControlAction, leave_action, waiting_actions
 from orchestrator.tracking.tracker import AskedAction
+from tests.worlds.journals.lines import journal_lines
 from tests.worlds.tuning_worlds import Killed, SimulatedSweep, Storage, small_spec
 
 SPEC = small_spec()
@@ -69,7 +70,7 @@ def ask(storage: Storage, kind: Any, trial: str, **more: Any) -> str:
 
 
 def answer(storage: Storage, action_id: str) -> tuple[str, str]:
-    found = [r for r in read_journal(storage.journal) if r["kind"] == "action" and r["id"] == action_id]
+    found = [r for r in journal_lines(storage.journal) if r["kind"] == "action" and r["id"] == action_id]
     assert len(found) == 1, "an action is taken up once"
     return found[0]["state"], found[0]["answer"]
 
@@ -371,7 +372,7 @@ def test_action_set_as_a_tag_is_carried_out_and_answered(storage: Storage) -> No
     assert entry(sweep, told[0]).outcome is Outcome.STOPPED
     assert storage.tracker.runs[told[0]].tags["orchestrate.action"].startswith("done: ")
     assert storage.tracker.runs[""].tags["orchestrate.action"].startswith("refused: ")
-    actions = [record for record in read_journal(storage.journal) if record["kind"] == "action"]
+    actions = [record for record in journal_lines(storage.journal) if record["kind"] == "action"]
     assert [record["state"] for record in actions] == ["done", "refused"] or [r["state"] for r in actions] == [
         "refused",
         "done",

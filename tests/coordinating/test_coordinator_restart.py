@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_coordinator import OPEN_ENDED, TWO, check_books, uneven
 
 from orchestrator.records import Outcome
-from orchestrator.storage.journal import read_journal
+from tests.worlds.journals.lines import journal_lines
 from tests.worlds.tuning_worlds import Killed, SimulatedSweep, Storage, small_spec
 
 FINITE: dict[str, Any] = {"searcher": "grid"}
@@ -38,7 +38,7 @@ def run_through_kills(
 
 
 def decided(storage: Storage) -> list[Any]:
-    return [record["decision"] for record in read_journal(storage.journal) if "decision" in record]
+    return [record["decision"] for record in journal_lines(storage.journal) if "decision" in record]
 
 
 kills = st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=4)
@@ -125,7 +125,7 @@ def test_worker_ahead_of_the_journal_hands_in_its_report_again(tmp_path: Path) -
     with pytest.raises(Killed):
         # 12 trials are listed; the 14th write would have been the second milestone.
         SimulatedSweep(small_spec(), storage, slots=1, lives=14, after=False).run()
-    milestones = [record for record in read_journal(storage.journal) if record["kind"] == "milestone"]
+    milestones = [record for record in journal_lines(storage.journal) if record["kind"] == "milestone"]
     assert sum(storage.trained.values()) == len(milestones) + 1
     sweep = SimulatedSweep(small_spec(), storage, slots=1).run()
     check_books(sweep, storage)

@@ -20,6 +20,7 @@ from orchestrator.spec.sweep import SweepSpec
 from orchestrator.storage.journal import Journal, read_journal
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import read_entries
+from tests.worlds.journals.lines import as_record, journal_lines
 from tests.worlds.tuning_worlds import Killed, SimulatedSweep, Storage, small_spec
 
 SEARCHERS = ["sobol", "random", "tpe"]
@@ -44,7 +45,9 @@ def open_spec(searcher: str, trials: int, **changes: Any) -> SweepSpec:
 
 def tell_extension(storage: Storage, spec: SweepSpec, plan: Any) -> None:
     journal = Journal(storage.journal)
-    journal.append(("extend", {"content": {**spec.content(), "record": False}, "plan": asdict(plan), "who": "ann"}))
+    journal.append(
+        as_record("extend", {"content": {**spec.content(), "record": False}, "plan": asdict(plan), "who": "ann"})
+    )
     journal.close()
 
 
@@ -53,7 +56,7 @@ def begin(storage: Storage, spec: SweepSpec, **how: Any) -> SimulatedSweep:
     plan = SimulatedSweep(spec, Storage(storage.folder.parent / "unused"), **how).plan
     journal = Journal(storage.journal)
     content = {**spec.content(), "record": False}
-    journal.append(("sweep", {"sweep_id": "s", "content": content, "inputs": {}, "plan": asdict(plan)}))
+    journal.append(as_record("sweep", {"sweep_id": "s", "content": content, "inputs": {}, "plan": asdict(plan)}))
     journal.close()
     return SimulatedSweep(spec, storage, **how).run()
 
@@ -103,7 +106,7 @@ def test_another_range_is_searched_after_the_old_one(storage: Storage, searcher:
     new = [entry for key, entry in sweep.coordinator.trials.items() if key not in old]
     assert len(new) == 4
     assert all(holds(later.search_space, entry.config) for entry in new)
-    names = {record["trial"]: record["name"] for record in read_journal(storage.journal) if record["kind"] == "trial"}
+    names = {record["trial"]: record["name"] for record in journal_lines(storage.journal) if record["kind"] == "trial"}
     assert all(sweep.coordinator.trials[key].name == names[key] for key in old), "old trials keep their names"
 
 
@@ -187,8 +190,8 @@ def test_best_trial_is_trained_on_as_a_trial_of_its_own(storage: Storage) -> Non
     sweep.coordinator.add_by_user(record)
     assignment = sweep.coordinator.next_assignment()
     assert assignment is not None
-    assert (assignment.trial_id, assignment.takes, assignment.levels) == (record["trial"], "training", (96, 128))
-    entry = sweep.coordinator.trials[record["trial"]]
+    assert (assignment.trial_id, assignment.takes, assignment.levels) == (record.trial, "training", (96, 128))
+    entry = sweep.coordinator.trials[record.trial]
     assert (entry.samples_seen, entry.samples_trained, entry.role) == (64, 0, Role.EXTENDED)
     assert entry.config == replace(parent.config, samples=128)
     tags = storage.tracker.runs[entry.trial_id].tags
@@ -215,7 +218,7 @@ def test_budget_that_cannot_grow_exactly_needs_a_restart(storage: Storage, chang
     with pytest.raises(InputError, match=why):
         continued_record(parent, 128, first.plan.levels, False, "ann asked")
     record = continued_record(parent, 128, first.plan.levels, True, "ann asked")
-    assert (record["origin"]["takes"], record["config"]["samples"], record["levels"][-1]) == ("weights", 64, 64)
+    assert (record.origin.takes, record.config.samples, record.levels[-1]) == ("weights", 64, 64)
 
 
 def test_constant_rate_after_warm_up_goes_on_exactly() -> None:

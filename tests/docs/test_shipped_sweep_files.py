@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.spec import sweep
 from orchestrator.spec.loading import load_sweep
 from orchestrator.spec.search_space.domains import Choice, Fixed, Integer, Uniform
+from orchestrator.spec.sweep_plan import plan_sweep
 from orchestrator.spec.trial.schedules import SCHEDULES
 from orchestrator.tuning.own_training.inspect_entrypoint import inspect_entrypoint
 

@@ -18,8 +18,8 @@ from orchestrator.simulation.engine.engine_scheduler import EngineScheduler
 from orchestrator.simulation.engine.simulator import Clock, simulate
 from orchestrator.simulation.recorded.sweep import RecordedSweep
 from orchestrator.spec.loading import load_sweep
-from orchestrator.storage.journal import read_journal
 from orchestrator.storage.sweep_folder import SweepFolder
+from tests.worlds.journals.lines import journal_lines
 from tests.worlds.shared_ray import SharedRay
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -73,7 +73,7 @@ def test_replay_of_a_recorded_sweep_decides_as_the_real_run(
     shared_ray: SharedRay, folder: Path, recorded: RecordedSweep, forecast: bool
 ) -> None:
     name = "forecast" if forecast else "rungs"
-    records = read_journal(_run(shared_ray, folder, name, forecast=forecast).journal)
+    records = journal_lines(_run(shared_ray, folder, name, forecast=forecast).journal)
     spec = load_sweep(folder / f"{name}.yaml", [f"storage={json.dumps(str(folder / 'runs'))}"])
     plan = validate_sweep(spec).plan
     assert recorded.levels == plan.levels

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.records import Action, Decision, Milestone, TrainingSignal, TrialState
-from orchestrator.storage.milestone_reports import decision_from, read_report, write_report
+from orchestrator.storage.milestone_reports import read_report, write_report
 
 numbers = st.floats(allow_nan=False)
 signals = st.builds(
@@ -73,7 +73,3 @@ def test_report_of_a_diverged_trial_keeps_its_nan(tmp_path: Path) -> None:
     read, _ = read_report(tmp_path / "m.json")
     assert math.isnan(read.signals[0].loss)
     assert read.signals[0].grad_norm == math.inf
-
-
-def test_no_decision_stays_none() -> None:
-    assert decision_from(None) is None

@@ -8,19 +8,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from orchestrator.records import Action, Decision, Outcome, TrialConfig
+from orchestrator.records import Action, Decision, Outcome, Role, TrialConfig
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.identity import digest, trial_fingerprint, trial_name
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.milestone_reports import read_report
 from orchestrator.storage.sweep_folder import SweepFolder
-from orchestrator.storage.trial_entries import TrialEntry, milestone_record
+from orchestrator.storage.trial_entries import milestone_record
 from orchestrator.tracking.provenance import environment
 from orchestrator.training.model.load import find_model, weights_digest
 from orchestrator.training.setup.inspect import inspect_setup
 from orchestrator.tuning.detached.scoring import detached_sets, without_detached
 from orchestrator.tuning.trainable import WorkerTask, make_runner
+from tests.worlds.journals.lines import as_record
 
 
 def write_rows(file: Path) -> Path:
@@ -74,7 +75,9 @@ class Driverless:
         inputs = {"training data": report.train_digest, "base model": weights_digest(find_model(spec.model), None)}
         plan = {"trials": 3, "samples": levels[-1], "levels": list(levels), "rung_indices": []}
         content = {**spec.content(), "record": False}
-        self.journal.append(("sweep", {"sweep_id": "5" * 16, "content": content, "inputs": inputs, "plan": plan}))
+        self.journal.append(
+            as_record("sweep", {"sweep_id": "5" * 16, "content": content, "inputs": inputs, "plan": plan})
+        )
         session = {
             "slots": 1,
             "cpus": 1.0,
@@ -85,27 +88,26 @@ class Driverless:
             "evaluation": {entry.name: entry.digest for entry in report.evaluation},
             "tracking": None,
         }
-        self.journal.append(("session", session))
+        self.journal.append(as_record("session", session))
 
     def train(self, config: TrialConfig, milestones: int = 2, outcome: Outcome = Outcome.COMPLETED) -> str:
         """Train a trial through some milestones; returns its id."""
         trial_id, name = trial_fingerprint(config), trial_name(config)
-        self.journal.append(("trial", {"trial": trial_id, "name": name, "config": config.as_dict()}))
+        self.journal.append(as_record("trial", {"trial": trial_id, "name": name, "config": config.as_dict()}))
         runner = make_runner(self._task, {"trial_id": trial_id, "trial": config.as_dict(), "known_milestones": 0})
-        entry = TrialEntry(trial_id, name, config, "the sweep")
         for index in range(milestones):
             assert runner.step()["failure"] == ""
             milestone, _ = read_report(self.folder.report(trial_id, index))
             stops = outcome is Outcome.STOPPED and index == milestones - 1
             action = Action.STOP if stops else Action.CONTINUE
             decision = Decision(trial_id, milestone.samples_seen, action, "rungs", "the sweep", "a | reason <b>")
-            self.journal.append(("milestone", milestone_record(entry, milestone, {}, decision)))
+            self.journal.append(milestone_record(milestone, Role.SEARCH, {}, decision))
         runner.close()
         return trial_id
 
     def end(self, status: str = "completed") -> SweepFolder:
         """End the session."""
-        self.journal.append(("session_end", {"status": status, "wall_seconds": 4.0, "slot_seconds": 4.0}))
+        self.journal.append(as_record("session_end", {"status": status, "wall_seconds": 4.0, "slot_seconds": 4.0}))
         self.journal.close()
         return self.folder
 

@@ -7,16 +7,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.history.journal_facts import FILE
 from orchestrator.spec.loading import load_sweep
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import plan_sweep
 from orchestrator.storage.journal import Journal
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.tracking.provenance import environment
 from orchestrator.tuning.own_training.inspect_entrypoint import inspect_entrypoint
 from orchestrator.tuning.worker.task import WorkerTask
 from tests.worlds.driverless import Driverless
+from tests.worlds.journals.lines import as_record
 
 SWEEP = """
 name: mine
@@ -86,7 +87,7 @@ class OwnDriverless(Driverless):
         inputs = {f"{FILE}{name}": value for name, value in report.files.items()}
         content = {**spec.content(), "record": False}
         self.journal.append(
-            ("sweep", {"sweep_id": "5" * 16, "content": content, "inputs": inputs, "plan": asdict(plan)})
+            as_record("sweep", {"sweep_id": "5" * 16, "content": content, "inputs": inputs, "plan": asdict(plan)})
         )
         session: dict[str, Any] = {
             "slots": 1,
@@ -99,4 +100,4 @@ class OwnDriverless(Driverless):
             "evaluation": {},
             "tracking": None,
         }
-        self.journal.append(("session", session))
+        self.journal.append(as_record("session", session))

@@ -7,20 +7,23 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from orchestrator.coordinating.searchers.sobol import sobol_points
-from orchestrator.records import Action, Decision, Milestone, TrainingSignal, TrialConfig, TrialState
+from orchestrator.records import Action, Decision, Milestone, Role, TrainingSignal, TrialConfig, TrialState
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.search_space.enumeration import config_at, count_configs, cube_dimensions
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.identity import trial_name
 from orchestrator.storage.driver_presence import driving
 from orchestrator.storage.journal import Journal
+from orchestrator.storage.journal_records.base import JournalRecord
+from orchestrator.storage.journal_records.trials import TrialRecord
 from orchestrator.storage.milestone_reports import write_report
 from orchestrator.storage.sweep_folder import SweepFolder
+from orchestrator.storage.trial_entries import milestone_record
+from tests.worlds.journals.lines import as_record
 
 LEVELS = (128, 256, 512, 1024, 2048, 4096)
 Scores = dict[str, float]
@@ -120,8 +123,10 @@ class MadeSweep:
         }
         content = {**spec.content(), "record": False}
         inputs = {"training data": "d" * 32, "base model": "b" * 32}
-        self.journal.append(("sweep", {"sweep_id": "5" * 16, "content": content, "inputs": inputs, "plan": plan}))
-        self.journal.append(("session", {"slots": 2, "cpus": 2.0, "environment": ENVIRONMENT}))
+        self.journal.append(
+            as_record("sweep", {"sweep_id": "5" * 16, "content": content, "inputs": inputs, "plan": plan})
+        )
+        self.journal.append(as_record("session", {"slots": 2, "cpus": 2.0, "environment": ENVIRONMENT}))
         base = {metric: value * 3 for metric, value in scores(next(self.configs()), self._levels[0]).items()}
         self.folder.base_scores.write_text(json.dumps(base))
 
@@ -137,27 +142,27 @@ class MadeSweep:
 
     def train(self, trials: int, milestones: int | None = None) -> None:
         """Train so many configurations, at most up to a milestone."""
-        entries: list[tuple[str, dict[str, Any]]] = []
+        entries: list[JournalRecord] = []
         for number, config in zip(range(trials), self.configs(), strict=False):
             name = trial_name(config, self.spec.search_space.varied)
-            entries.append(("trial", {"trial": f"t{number:04d}", "name": name, "config": config.as_dict()}))
+            entries.append(TrialRecord(trial=f"t{number:04d}", name=name, config=config))
             entries += self._milestones(f"t{number:04d}", config, milestones)
         self.journal.append(*entries)
 
-    def _milestones(self, trial: str, config: TrialConfig, most: int | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _milestones(self, trial: str, config: TrialConfig, most: int | None) -> Iterator[JournalRecord]:
         stop, blown = self._stopped_at(config), self._diverges(config)
         for index in range(len(self._levels[:most])):
             last = index == len(self._levels) - 1
             state = (
                 TrialState.COMPLETED if last else TrialState.DIVERGED if blown and index == 1 else TrialState.RUNNING
             )
-            yield "milestone", self._milestone(trial, config, index, state, stopped=index == stop)
+            yield self._milestone(trial, config, index, state, stopped=index == stop)
             if state is not TrialState.RUNNING or index == stop:
                 return
 
     def _milestone(
         self, trial: str, config: TrialConfig, index: int, state: TrialState, stopped: bool
-    ) -> dict[str, Any]:
+    ) -> JournalRecord:
         level = self._levels[index]
         scores = self._scores(config, level)
         signals = tuple(self._signals(config, self._levels[index - 1] if index else 0, level, state))
@@ -186,9 +191,7 @@ class MadeSweep:
             self._reason if halted else "Goes on.",
             self._evidence(config, level),
         )
-        values = {key: v for key, v in asdict(milestone).items() if key not in ("trial_id", "signals", "system")}
-        last = asdict(signals[-1]) if signals else None
-        return {**values, "trial": trial, "last_signal": last, "dynamics": None, "decision": asdict(decision)}
+        return milestone_record(milestone, Role.SEARCH, {}, decision)
 
     def _evidence(self, config: TrialConfig, level: int) -> dict[str, Any]:
         end = self._scores(config, self._levels[-1]).get("eval/loss", 1.0)
@@ -221,7 +224,7 @@ class MadeSweep:
 
     def end(self, status: str = "completed") -> SweepFolder:
         """Write the end of the session."""
-        self.journal.append(("session_end", {"status": status, "wall_seconds": 120.0, "slot_seconds": 240.0}))
+        self.journal.append(as_record("session_end", {"status": status, "wall_seconds": 120.0, "slot_seconds": 240.0}))
         return self.killed()
 
     def killed(self) -> SweepFolder:

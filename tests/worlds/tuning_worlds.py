@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from orchestrator.api.plan.policy import make_policy
 from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.coordinating.queues import Assignment
 from orchestrator.coordinating.searchers.make import make_searcher
-from orchestrator.coordinating.sweep_plan import SweepPlan, plan_sweep
 from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.decisions.objective import Objective
 from orchestrator.decisions.rules.divergence import RULE as DIVERGENCE
@@ -25,8 +24,10 @@ from orchestrator.records import Action, Decision, Milestone, Outcome, TrainingS
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.searchers import searcher_kind
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import SweepPlan, plan_sweep
 from orchestrator.spec.trial.identity import trial_name
 from orchestrator.storage.journal import Journal
+from orchestrator.storage.journal_records.base import JournalRecord
 from orchestrator.tracking.in_memory import MemoryTracker
 from orchestrator.tracking.tracker import Tracker, TrialInfo
 
@@ -71,12 +72,12 @@ class MortalJournal(Journal):
         super().__init__(path)
         self._lives, self._after = lives, after
 
-    def append(self, *entries: tuple[str, Mapping[str, Any]]) -> None:
+    def append(self, *records: JournalRecord) -> None:
         if self._lives is not None:
             self._lives -= 1
             if self._lives <= 0 and not self._after:
                 raise Killed
-        super().append(*entries)
+        super().append(*records)
         if self._lives is not None and self._lives <= 0:
             raise Killed
 

@@ -40,9 +40,9 @@ def score_warnings(states: Sequence[JournalState], metrics: Iterable[str]) -> tu
         ):
             found.append(f"the evaluation set {name!r} is held out of training data that are not the same")
     if any(state.spec.entrypoint is not None for state in states):
-        if differ(state.first["inputs"] for state in states):
+        if differ(state.first.inputs for state in states):
             found.append("the training code or what it reads is not the same")
-    elif differ(state.first["inputs"].get("base model") for state in states):
+    elif differ(state.first.inputs.get("base model") for state in states):
         found.append("the base models are not the same; losses per token of different tokenizers do not compare")
     return tuple(found)
 
@@ -56,12 +56,12 @@ def differ(values: Iterable[Any]) -> bool:
 def _held_out(state: JournalState) -> tuple[object, ...]:
     """Return what decides which rows are held out."""
     data = state.spec.data
-    return (state.first["inputs"].get("training data"), data.held_out, data.split_seed)
+    return (state.first.inputs.get("training data"), data.held_out, data.split_seed)
 
 
 def _content(state: JournalState) -> dict[str, Any]:
     content = {key: value for key, value in sweep_content(state.records).items() if key not in _NAMES}
-    return {**content, "digest": dict(state.first["inputs"])}
+    return {**content, "digest": dict(state.first.inputs)}
 
 
 def _leaves(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:

@@ -16,7 +16,8 @@ from orchestrator.history.journal_state import JournalState, read_state
 from orchestrator.history.read_sweep import result_of
 from orchestrator.results.records import ControlResult
 from orchestrator.storage.driver_presence import read_driver
-from orchestrator.storage.journal import JournalReader, Record
+from orchestrator.storage.journal import JournalReader
+from orchestrator.storage.journal_records.users import ActionRecord, AddedTrialRecord
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import TrialEntry
 from orchestrator.storage.user_actions import ControlAction, leave_action, whoever
@@ -106,7 +107,7 @@ def clone_trial(
     return _ask(state, entry, action, wait_seconds)
 
 
-def check_clone(state: JournalState, entry: TrialEntry, action: ControlAction) -> Record:
+def check_clone(state: JournalState, entry: TrialEntry, action: ControlAction) -> AddedTrialRecord:
     """Return the clone that an action would make of a trial as it stands.
 
     Raises:
@@ -156,18 +157,18 @@ def _ask(state: JournalState, entry: TrialEntry, action: ControlAction, wait_sec
         return ControlResult(
             **told, state="unanswered", answer="The driver has not answered yet; it will do so on its turn."
         )
-    if found["state"] == "refused":
-        raise InputError(action.kind, value=entry.name, rule=f"the driver refuses: {found['answer']}")
-    return ControlResult(**told, state=found["state"], answer=found["answer"], made=found.get("made", ""))
+    if found.state == "refused":
+        raise InputError(action.kind, value=entry.name, rule=f"the driver refuses: {found.answer}")
+    return ControlResult(**told, state=found.state, answer=found.answer, made=found.made)
 
 
-def _wait(folder: SweepFolder, action_id: str, seconds: float) -> Record | None:
+def _wait(folder: SweepFolder, action_id: str, seconds: float) -> ActionRecord | None:
     """Return the journal's record of an action, or None where nobody wrote it in time."""
     reader, until = JournalReader(folder.journal), time.monotonic() + seconds
     while True:
         driven = _driven(folder)
         # Looked at after the driver: one that has just ended may have answered.
-        found = next((r for r in reversed(reader.read()) if r["kind"] == "action" and r["id"] == action_id), None)
+        found = next((record for record in reader.read().of(ActionRecord) if record.id == action_id), None)
         if found is not None or not driven or time.monotonic() >= until:
             return found
         time.sleep(_LOOK_SECONDS)

@@ -10,11 +10,13 @@ from orchestrator.history.read_sweep import history_of
 from orchestrator.results.records import TrialHistory
 from orchestrator.storage.driver_presence import is_driven
 from orchestrator.storage.journal import JournalReader
+from orchestrator.storage.journal_records.trials import DecisionRecord, FailureRecord, MilestoneRecord
+from orchestrator.storage.journal_records.users import StopRecord
 from orchestrator.storage.sweep_folder import SweepFolder
 
 FOLLOW_SECONDS = 2.0
 
-_ENDING = frozenset({"milestone", "decision", "failure", "stop"})
+_ENDING = (MilestoneRecord, DecisionRecord, FailureRecord, StopRecord)
 """Records by which a trial may come to its end."""
 
 
@@ -37,7 +39,7 @@ def ended_trials(folder: SweepFolder) -> Iterator[TrialHistory]:
         running = is_driven(folder)
         records = reader.read()
         new, seen = records[seen if seen <= len(records) else 0 :], len(records)
-        may_have_ended = any(record["kind"] in _ENDING for record in new)
+        may_have_ended = any(isinstance(record, _ENDING) for record in new)
         ended = ended_so_far(read_state(folder, records)) if may_have_ended else []
         due = [trial for trial in ended if _mark(trial) not in told]
         told |= set(map(_mark, due))

@@ -45,9 +45,9 @@ def register_export(folder: SweepFolder, trial_id: str, place: Path, name: str) 
     trial = next(trial for trial in result_of(state).trials if trial.trial_id == trial_id)
     tags = {
         "sweep": state.folder.name,
-        "orchestrate.sweep_id": str(state.first["sweep_id"]),
+        "orchestrate.sweep_id": state.first.sweep_id,
         "orchestrate.trial_id": trial.trial_id,
-        **{f"digest.{name.replace(' ', '_')}": digest for name, digest in state.first["inputs"].items()},
+        **{f"digest.{name.replace(' ', '_')}": digest for name, digest in state.first.inputs.items()},
     }
     made = register_model(
         runs.uri,

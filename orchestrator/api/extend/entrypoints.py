@@ -50,7 +50,7 @@ def found_entrypoint(state: JournalState) -> tuple[EntrypointSettings, Entrypoin
 
 def _last_run(state: JournalState) -> EntrypointSettings:
     """Return the entrypoint as the latest session ran it, its folder included."""
-    told = state.session.get("entrypoint")
+    told = state.session.entrypoint
     if told:
         return EntrypointSettings(**told)
     assert state.spec.entrypoint is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from orchestrator.spec.searchers import searcher_kind
 from orchestrator.spec.sweep import SweepSpec, resolved
 from orchestrator.spec.trial.identity import difference, trial_fingerprint
 from orchestrator.storage.driver_presence import check_not_driven
-from orchestrator.storage.journal import Record
+from orchestrator.storage.journal_records.sequence import JournalRecords
 
 MAY_CHANGE = ("search_space", "searcher", "budget.trials")
 
@@ -66,7 +66,7 @@ def extend_sweep(
     total, spec = _planned(state, spec, request, say)
     actions = asked_actions(state, request)
 
-    def extend(validation: ValidationResult, records: Sequence[Record]) -> Extension:
+    def extend(validation: ValidationResult, records: JournalRecords) -> Extension:
         rows = 0 if validation.setup is None else validation.setup.train.rows
         plan = replace(standing_plan(records), trials=total)
         return Extension(plan, tuple(continued_trials(state, plan, request, rows)), actions)
@@ -76,7 +76,7 @@ def extend_sweep(
         extend,
         setup_from=Whereabouts.of(state) if request.file is None else None,
         ray_address=ray_address,
-        record=bool(state.first["content"].get("record")),
+        record=bool(state.first.content.get("record")),
         where="SWEEP",
         observer=observer,
         say=say,
@@ -142,18 +142,18 @@ def _standing_values(state: JournalState, with_code: bool) -> dict[str, Any]:
     """Return the sweep file as it stands, with where it ran last."""
     values, session = dict(resolved(state.spec)), state.session
     values["storage"] = str(state.folder.storage)
-    if session.get("resources"):
-        values["resources"] = session["resources"]
-    if session.get("cluster"):
-        values["cluster"] = session["cluster"]
-    tracking = session.get("tracking", {})
+    if session.resources:
+        values["resources"] = session.resources
+    if session.cluster:
+        values["cluster"] = session.cluster
+    tracking = session.tracking
     own = str(state.folder.storage.resolve())
     if tracking is None:
         values["tracking"] = {"enabled": False}
-    elif tracking and not str(tracking["uri"]).startswith("sqlite:"):
+    elif tracking and not tracking["uri"].startswith("sqlite:"):
         values["tracking"] = {"uri": tracking["uri"], "experiment": tracking["experiment"]}
     elif tracking:
-        default = str(tracking["uri"]).endswith("/mlflow.db")
+        default = tracking["uri"].endswith("/mlflow.db")
         values["tracking"] = {
             "uri": None if default or own in tracking["uri"] else tracking["uri"],
             "experiment": tracking["experiment"],

@@ -9,14 +9,14 @@ from orchestrator.api.control.control import check_clone
 from orchestrator.api.extend.request import ExtendRequest
 from orchestrator.coordinating.continued_trials import continued_record, inexact
 from orchestrator.coordinating.controls import check_action, check_checkpoint
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.coordinating.user_decisions import asked_by
 from orchestrator.errors import InputError
 from orchestrator.history.find_trial import find_trial
 from orchestrator.history.journal_state import JournalState
 from orchestrator.history.read_sweep import result_of
 from orchestrator.records import Outcome, Role
-from orchestrator.storage.journal import Record
+from orchestrator.spec.sweep_plan import SweepPlan
+from orchestrator.storage.journal_records.users import AddedTrialRecord
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import TrialEntry
 from orchestrator.storage.user_actions import ControlAction, whoever
@@ -49,7 +49,7 @@ def _entry(state: JournalState, word: str) -> TrialEntry:
     return state.trials[find_trial(result_of(state).trials, word).trial_id]
 
 
-def continued_trials(state: JournalState, plan: SweepPlan, request: ExtendRequest, rows: int) -> list[Record]:
+def continued_trials(state: JournalState, plan: SweepPlan, request: ExtendRequest, rows: int) -> list[AddedTrialRecord]:
     """Return the trials that train the best ones on; those that the sweep has already are left out."""
     if request.best is None:
         return []
@@ -83,7 +83,7 @@ def continued_trials(state: JournalState, plan: SweepPlan, request: ExtendReques
         else:
             check_checkpoint(parent, state.folder)
         record = continued_record(parent, samples, plan.levels, request.restart_schedule, asked)
-        if record["trial"] not in state.trials:
+        if record.trial not in state.trials:
             found.append(record)
     return found
 

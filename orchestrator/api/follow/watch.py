@@ -92,7 +92,7 @@ def status_view(status: SweepStatus) -> SweepView:
 def _view(state: JournalState) -> SweepView:
     elapsed = state.elapsed_seconds
     if state.status == "running":
-        elapsed += max(0.0, time.time() - state.records[-1]["time"])
+        elapsed += max(0.0, time.time() - state.records[-1].time)
     return build_view(state.spec, state.plan, state, state.folder, max(1, state.slots), elapsed, TrackerHealth())
 
 

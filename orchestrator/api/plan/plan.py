@@ -7,13 +7,13 @@ from typing import Any
 
 from orchestrator.api.plan.preflight import ValidationResult, validate_sweep
 from orchestrator.coordinating.searchers.make import make_searcher
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.errors import CapacityError
 from orchestrator.history.after_search import make_draw
 from orchestrator.progress import Say, silent
 from orchestrator.records import TrialConfig, as_recorded
 from orchestrator.spec.searchers import searcher_kind
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.spec.trial.batch_plan import BatchPlan
 from orchestrator.spec.trial.identity import trial_fingerprint, trial_name
 from orchestrator.training.setup.estimates import TrialEstimate, TrialEstimator, available_gib, machine_slots

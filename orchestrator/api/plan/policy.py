@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.decisions.engine.engine import StoppingEngine
 from orchestrator.decisions.engine.policy import StoppingPolicy
 from orchestrator.decisions.forecast.model import load_model
@@ -16,6 +15,7 @@ from orchestrator.decisions.rules.rungs import RungRule
 from orchestrator.decisions.trials import UNKNOWN_EPOCHS
 from orchestrator.history.objective import make_objective
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import SweepPlan
 
 
 def make_policy(spec: SweepSpec, plan: SweepPlan, record: bool) -> StoppingPolicy:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.api.plan.policy import check_forecast, own_rules
-from orchestrator.coordinating.sweep_plan import SweepPlan, plan_sweep
 from orchestrator.errors import InputError, ModelError, SpecError, nearest
 from orchestrator.progress import Say, silent
 from orchestrator.spec.clusters.load import load_cluster
 from orchestrator.spec.clusters.profile import ClusterProfile
 from orchestrator.spec.sweep import SweepSpec, resolved
+from orchestrator.spec.sweep_plan import SweepPlan, plan_sweep
 from orchestrator.storage.sweep_folder import SweepFolder, check_storage
 from orchestrator.tracking.trackers import check_tracker, tracker_kind
 from orchestrator.training.setup.expected import expect_setup, missing_parts

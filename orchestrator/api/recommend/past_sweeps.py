@@ -75,7 +75,7 @@ def tracked_past(uri: str, known: frozenset[str] = frozenset()) -> PastSweeps:
 def _setup_of(state: JournalState) -> TrialSetup:
     if state.spec.entrypoint is not None:
         raise InputError(state.folder.name, rule="it trains with code of its own, whose learning rates do not compare")
-    return rebased_setup(state.spec.trial_setup, state.session.get("folder", ""))
+    return rebased_setup(state.spec.trial_setup, state.session.folder)
 
 
 def _from_state(state: JournalState, result: SweepResult, model: ModelFacts) -> PastSweep:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.api.recommend.past_sweeps import PastSweeps, stored_sweeps, tracked_past
-from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.errors import InputError, StorageError, nearest
 from orchestrator.reporting.recommendation.compose import recommend
 from orchestrator.reporting.recommendation.recommendation import Recommendation
@@ -15,6 +14,7 @@ from orchestrator.reporting.recommendation.request import BudgetAsked, Request, 
 from orchestrator.settings.trial_setup import DataSettings, ModelSettings
 from orchestrator.spec.loading import apply_override, parse_sweep
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import plan_sweep
 from orchestrator.training.setup.estimates import machine_slots
 from orchestrator.training.setup.sizes import (
     DataFacts,

@@ -13,10 +13,14 @@ from orchestrator.errors import StorageError
 from orchestrator.history.build_result import read_base_scores
 from orchestrator.history.journal_facts import standing_plan
 from orchestrator.progress import Say, silent
-from orchestrator.records import TrainingSignal, TrialState
+from orchestrator.records import TrainingSignal, TrialConfig, TrialState
 from orchestrator.simulation.recorded.files import MIN_TRIALS
 from orchestrator.simulation.recorded.sweep import SIGNAL_COLUMNS, RecordedSweep, RecordedTrial
-from orchestrator.storage.journal import Record, read_journal
+from orchestrator.storage.journal import read_journal
+from orchestrator.storage.journal_records.sequence import JournalRecords
+from orchestrator.storage.journal_records.sessions import SessionEndRecord
+from orchestrator.storage.journal_records.sweeps import SweepRecord
+from orchestrator.storage.journal_records.trials import FailureRecord, MilestoneRecord, TrialRecord
 from orchestrator.storage.milestone_reports import read_report
 from orchestrator.storage.sweep_folder import SweepFolder
 
@@ -31,19 +35,19 @@ class _Course:
 
     trial: str
     name: str
-    config: Mapping[str, Any]
-    milestones: list[Record] = field(default_factory=list)
+    config: TrialConfig
+    milestones: list[MilestoneRecord] = field(default_factory=list)
     failed: bool = False
 
     @property
     def ended(self) -> bool:
         """Whether it was trained to its end or until it diverged."""
-        return bool(self.milestones) and self.milestones[-1]["state"] in _ENDED
+        return bool(self.milestones) and self.milestones[-1].state in _ENDED
 
     @property
-    def evaluations(self) -> list[tuple[int, dict[str, float]]]:
+    def evaluations(self) -> list[tuple[int, Mapping[str, float]]]:
         """Samples seen and scores of every milestone that was evaluated."""
-        return [(record["samples_seen"], record["scores"]) for record in self.milestones if record["scores"]]
+        return [(record.samples_seen, record.scores) for record in self.milestones if record.scores]
 
 
 def export_recorded(folder: SweepFolder, say: Say = silent) -> RecordedSweep:
@@ -95,8 +99,8 @@ def past_recorded(storage: Path, say: Say = silent) -> list[RecordedSweep]:
     found: list[RecordedSweep] = []
     for journal in sorted(storage.glob("*/journal.jsonl")):
         folder = SweepFolder(storage, journal.parent.name)
-        first = next((record for record in read_journal(journal) if record["kind"] == "sweep"), None)
-        if first is None or not _trains_all(first["content"]):
+        first = read_journal(journal).first(SweepRecord)
+        if first is None or not _trains_all(first.content):
             continue
         try:
             found.append(export_recorded(folder))
@@ -113,26 +117,29 @@ def past_recorded(storage: Path, say: Say = silent) -> list[RecordedSweep]:
     return found
 
 
-def _courses(records: Iterable[Record]) -> list[_Course]:
+def _courses(records: JournalRecords) -> list[_Course]:
     courses: dict[str, _Course] = {}
-    for record in records:
-        if record["kind"] == "trial":
-            courses[record["trial"]] = _Course(record["trial"], record["name"], record["config"])
-        elif record.get("trial") not in courses:
+    told: Iterable[TrialRecord | MilestoneRecord | FailureRecord] = records.of(
+        TrialRecord, MilestoneRecord, FailureRecord
+    )
+    for record in told:
+        if isinstance(record, TrialRecord):
+            courses[record.trial] = _Course(record.trial, record.name, record.config)
+        elif record.trial not in courses:
             continue  # a repeat of one of the best, which is no trial of the search
-        elif record["kind"] == "milestone":
-            courses[record["trial"]].milestones.append(record)
-            courses[record["trial"]].failed = False  # a later session took it up again
-        elif record["kind"] == "failure":
-            courses[record["trial"]].failed = True
+        elif isinstance(record, MilestoneRecord):
+            courses[record.trial].milestones.append(record)
+            courses[record.trial].failed = False  # a later session took it up again
+        else:
+            courses[record.trial].failed = True
     return list(courses.values())
 
 
-def _check_recorded(folder: SweepFolder, records: list[Record]) -> None:
-    first = next((record for record in records if record["kind"] == "sweep"), None)
+def _check_recorded(folder: SweepFolder, records: JournalRecords) -> None:
+    first = records.first(SweepRecord)
     if first is None:
         raise _refusal(folder, "there is no sweep in this folder", "check the name and --storage")
-    if not _trains_all(first["content"]):
+    if not _trains_all(first.content):
         raise _refusal(
             folder,
             "this sweep was not run with --record, so its weak trials were stopped",
@@ -147,9 +154,9 @@ def _trains_all(content: Mapping[str, Any]) -> bool:
     return bool(content["record"]) or not stops
 
 
-def _check_complete(folder: SweepFolder, records: list[Record], courses: list[_Course]) -> None:
-    planned = max(record["plan"]["trials"] for record in records if record["kind"] == "sweep")
-    ends = [record["status"] for record in records if record["kind"] == "session_end"]
+def _check_complete(folder: SweepFolder, records: JournalRecords, courses: list[_Course]) -> None:
+    planned = max(record.plan.trials for record in records.of(SweepRecord))
+    ends = [record.status for record in records.of(SessionEndRecord)]
     # A search space may hold fewer trials than were planned; then only the end of the last session tells.
     whole = len(courses) >= planned or (ends and ends[-1] == "completed")
     ended = sum(course.ended or course.failed for course in courses)
@@ -175,25 +182,25 @@ def _trial(
     extra: Mapping[str, float],
 ) -> RecordedTrial:
     last = course.milestones[-1]
-    completed = last["state"] == TrialState.COMPLETED
+    completed = last.state == TrialState.COMPLETED
     signals = [signal for record in course.milestones for signal in _signals(folder, course, record)]
     # A large batch reaches several milestones at once and is evaluated at each: one row of them stays.
     evaluations = sorted(dict([*start, *course.evaluations]).items()) if metrics else []
     return RecordedTrial(
         trial=course.trial,
-        config={**course.config, **extra, "name": course.name},
-        cohort=last["decision"]["cohort"],
+        config={**course.config.as_dict(), **extra, "name": course.name},
+        cohort=last.decision.cohort,
         signals=np.array([_row(signal) for signal in signals], dtype=np.float64).reshape(-1, len(SIGNAL_COLUMNS)),
         evals=tuple((samples, {name: scores[name] for name in sorted(metrics)}) for samples, scores in evaluations),
-        final=dict(last["scores"]) if completed else {},
-        samples=course.config["samples"],
-        seconds=sum(record["training_seconds"] for record in course.milestones),
+        final=dict(last.scores) if completed else {},
+        samples=course.config.samples,
+        seconds=sum(record.training_seconds for record in course.milestones),
         status="completed" if completed else "diverged",
     )
 
 
-def _signals(folder: SweepFolder, course: _Course, record: Record) -> tuple[TrainingSignal, ...]:
-    path = folder.report(course.trial, record["index"])
+def _signals(folder: SweepFolder, course: _Course, record: MilestoneRecord) -> tuple[TrainingSignal, ...]:
+    path = folder.report(course.trial, record.index)
     try:
         return read_report(path)[0].signals
     except OSError as error:

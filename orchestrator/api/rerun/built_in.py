@@ -65,7 +65,7 @@ class BuiltInAgain:
 
     def train(self) -> None:
         """Train to every milestone that the trial reached, and score it there."""
-        rule = make_step_rule(self._state.spec, self._state.plan, bool(self._state.first["content"].get("record")))
+        rule = make_step_rule(self._state.spec, self._state.plan, bool(self._state.first.content.get("record")))
         watch = None if rule is None else rule.watch(self._before.result.trial_id)
         for milestone in self._before.milestones:
             advance = self._trial.advance(min(milestone.level, self._trial.total_samples), watch)

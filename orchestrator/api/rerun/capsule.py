@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.history.journal_state import JournalState
+from orchestrator.storage.journal_records.sessions import SessionRecord
+from orchestrator.storage.journal_records.trials import MilestoneRecord
 
 Agreement = Literal["same", "differs", "unknown"]
 
@@ -44,17 +46,17 @@ class Capsule:
 
 def read_capsule(state: JournalState, trial_id: str) -> Capsule:
     """Return the capsule of a trial, of the session that trained its last milestone."""
-    epochs = [r["epoch"] for r in state.records if r["kind"] == "milestone" and r["trial"] == trial_id]
-    sessions = {record["epoch"]: record for record in state.records if record["kind"] == "session"}
+    epochs = [record.epoch for record in state.records.of(MilestoneRecord) if record.trial == trial_id]
+    sessions = {record.epoch: record for record in state.records.of(SessionRecord)}
     used = [sessions[epoch] for epoch in dict.fromkeys(epochs) if epoch in sessions]
-    last: Mapping[str, Any] = used[-1] if used else state.session
-    environments = [session.get("environment") for session in used]
+    last = used[-1] if used else state.session
+    environments = [session.environment for session in used]
     return Capsule(
-        environment=last.get("environment") or {},
-        threads=max(1, int((last.get("resources") or {}).get("cpu", 1))),
-        inputs=state.first["inputs"],
-        evaluation=last.get("evaluation") or {},
-        folder=last.get("folder", ""),
+        environment=last.environment or {},
+        threads=max(1, int((last.resources or {}).get("cpu", 1))),
+        inputs=state.first.inputs,
+        evaluation=last.evaluation or {},
+        folder=last.folder,
         several=any(each != environments[0] for each in environments[1:]),
     )
 

@@ -135,7 +135,7 @@ class OwnAgain:
             setup_digest="",
             folder=self._folder,
             levels=state.plan.levels,
-            step_rule=make_step_rule(spec, state.plan, bool(state.first["content"].get("record"))),
+            step_rule=make_step_rule(spec, state.plan, bool(state.first.content.get("record"))),
             threads=self._threads,
             entrypoint=self._entrypoint,
             judged=spec.judged_metrics,

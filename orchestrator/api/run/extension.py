@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.api.plan.preflight import ValidationResult
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.history.find_trial import rebased_setup
 from orchestrator.history.journal_facts import standing_plan, standing_record
 from orchestrator.history.moved_paths import Whereabouts
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.sweep import SweepSpec, resolved
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.spec.trial.identity import digest
-from orchestrator.storage.journal import Record
+from orchestrator.storage.journal_records.sequence import JournalRecords
+from orchestrator.storage.journal_records.sweeps import ExtendRecord
+from orchestrator.storage.journal_records.users import AddedTrialRecord
 from orchestrator.storage.user_actions import ControlAction
 
 
@@ -24,34 +26,34 @@ class Extension:
 
     Args:
         plan: The numbers that all trials share; its trials count those of the search, old and new.
-        added: Trials to add, as the journal holds them (kind ``clone``).
+        added: Trials to add, as the journal holds them.
         actions: What users ask of single trials.
     """
 
     plan: SweepPlan
-    added: tuple[Record, ...] = ()
+    added: tuple[AddedTrialRecord, ...] = ()
     actions: tuple[ControlAction, ...] = ()
 
-    def changes(self, content: Mapping[str, Any], records: Sequence[Record]) -> bool:
+    def changes(self, content: Mapping[str, Any], records: JournalRecords) -> bool:
         """Whether the sweep becomes another one than its journal says."""
         now = standing_record(records)
-        return digest(now["content"]) != digest(content) or standing_plan(records) != self.plan
+        return digest(now.content) != digest(content) or now.plan != self.plan
 
-    def asks(self, content: Mapping[str, Any], records: Sequence[Record]) -> bool:
+    def asks(self, content: Mapping[str, Any], records: JournalRecords) -> bool:
         """Whether there is anything to do that a complete sweep has not done."""
         return bool(self.added or self.actions) or (bool(records) and self.changes(content, records))
 
 
-def standing(validation: ValidationResult, records: Sequence[Record]) -> Extension:
+def standing(validation: ValidationResult, records: JournalRecords) -> Extension:
     """Return that nothing is added: the sweep's own plan, or that of the file where it has not begun."""
     return Extension(standing_plan(records) if records else validation.plan)
 
 
-def as_extended(spec: SweepSpec, records: Sequence[Record]) -> SweepSpec:
+def as_extended(spec: SweepSpec, records: JournalRecords) -> SweepSpec:
     """Return a sweep file with the search space, searcher and number of trials that its sweep was extended to."""
-    if not any(record["kind"] == "extend" for record in records):
+    if records.first(ExtendRecord) is None:
         return spec
-    content, values = standing_record(records)["content"], dict(resolved(spec))
+    content, values = standing_record(records).content, dict(resolved(spec))
     values["budget"] = {**values["budget"], "trials": content["budget"]["trials"]}
     return parse_sweep({**values, "search_space": content["search_space"], "searcher": content["searcher"]})
 

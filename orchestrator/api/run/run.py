@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from orchestrator.progress import Say, silent
 from orchestrator.results.records import SweepResult, SweepView
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.storage.driver_presence import check_not_driven
-from orchestrator.storage.journal import Record, read_journal
+from orchestrator.storage.journal import read_journal
+from orchestrator.storage.journal_records.sequence import JournalRecords
+from orchestrator.storage.journal_records.trials import TrialRecord
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.tuning.clusters.connect import connected
 
@@ -64,7 +66,7 @@ def run_sweep(
 
 def run_extended(
     spec: SweepSpec,
-    extend: Callable[[ValidationResult, Sequence[Record]], Extension],
+    extend: Callable[[ValidationResult, JournalRecords], Extension],
     *,
     setup_from: Whereabouts | None = None,
     ray_address: str | None = None,
@@ -93,12 +95,12 @@ def run_extended(
     """
     started = time.monotonic()
     folder = SweepFolder(Path(spec.storage), spec.name)
-    records = [] if fresh else read_journal(folder.journal)
+    records = JournalRecords(folder.journal) if fresh else read_journal(folder.journal)
     placed = rebased_spec(spec, setup_from)
     validation = validate_sweep(placed, ray_address=ray_address, where=where, say=say, expected=False)
     extension = extend(validation, records)
     validation = replace(validation, plan=extension.plan)
-    check_capacity(validation, where, {record["trial"] for record in records if record["kind"] == "trial"})
+    check_capacity(validation, where, {record.trial for record in records.of(TrialRecord)})
     inputs = inputs_of(validation)
     if not fresh:
         check_same_inputs(folder, inputs, where)

@@ -21,6 +21,8 @@ from orchestrator.results.records import SweepResult, SweepView
 from orchestrator.storage.capacity import Capacity
 from orchestrator.storage.driver_presence import driving
 from orchestrator.storage.journal import Journal
+from orchestrator.storage.journal_records.sessions import SessionEndRecord, TrackingRecord
+from orchestrator.storage.journal_records.sweeps import SweepRecord
 from orchestrator.storage.user_actions import leave_action
 from orchestrator.tracking.tracker import SweepOutcome, Tracker
 from orchestrator.tuning.detached.scoring import DetachedScoring
@@ -45,7 +47,7 @@ class Session:
         start = self._start
         journal = Journal(start.folder.journal)
         sweep_id = open_journal(start, journal)
-        first = next(journal.of_kind("sweep"))
+        first = next(journal.records.of(SweepRecord))
         with session_tracker(start, first) as tracker, driving(journal.path, journal.epoch, _beat(tracker)):
             coordinator = make_coordinator(start, journal, tracker, self._capacity.slots)
             coordinator.restore()
@@ -79,7 +81,7 @@ class Session:
             result = replace(result, report=report.page)
             tell_end(tracker, result, report.story)
             if tracker.run_ids:
-                journal.append(("tracking", {"run_ids": dict(tracker.run_ids), "experiment_id": tracker.experiment_id}))
+                journal.append(TrackingRecord(run_ids=dict(tracker.run_ids), experiment_id=tracker.experiment_id))
         journal.close()
         return with_tracking(start, result, tracker)
 
@@ -87,9 +89,10 @@ class Session:
         """Add what was asked for besides the trials of the search."""
         folder, extension = self._start.folder, self._start.extension
         for added in extension.added:
-            parent = coordinator.trials[added["origin"]["trial_id"]]
+            assert added.origin is not None, "it trains another trial on"
+            parent = coordinator.trials[added.origin.trial_id]
             take = take_checkpoint if self._start.spec.entrypoint is None else take_own_checkpoint
-            take(folder, parent, added["trial"])
+            take(folder, parent, added.trial)
             coordinator.add_by_user(added)
         for action in extension.actions:
             leave_action(folder, action)
@@ -98,7 +101,7 @@ class Session:
         """Train; returns the status and the seconds in which trials could run."""
         if coordinator.finished:
             return "completed", 0.0
-        journal.append(("session", session_record(self._start, self._capacity)))
+        journal.append(session_record(self._start, self._capacity))
         began = time.monotonic()
         try:
             driver.run(f"session-{journal.epoch:04d}")
@@ -142,7 +145,7 @@ class Session:
         wall = time.monotonic() - start.started if ran else 0.0
         slot_seconds = ran * self._capacity.slots
         if ran:
-            journal.append(("session_end", {"status": status, "wall_seconds": wall, "slot_seconds": slot_seconds}))
+            journal.append(SessionEndRecord(status=status, wall_seconds=wall, slot_seconds=slot_seconds))
         return build_result(
             start.spec,
             start.plan,

@@ -7,10 +7,10 @@ from typing import Any
 
 from orchestrator.api.plan.preflight import ValidationResult
 from orchestrator.api.run.extension import Extension
-from orchestrator.coordinating.sweep_plan import SweepPlan
 from orchestrator.progress import Say
 from orchestrator.settings.trial_setup import EntrypointSettings, TrialSetup
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import SweepPlan
 from orchestrator.storage.sweep_folder import SweepFolder
 
 

@@ -15,7 +15,7 @@ from orchestrator.reporting.terminal.summary import decision_note
 from orchestrator.reporting.text.verdicts import certainty_metrics, certainty_tags
 from orchestrator.results.records import SweepResult, TrackingIds
 from orchestrator.spec.sweep import resolved
-from orchestrator.storage.journal import Record
+from orchestrator.storage.journal_records.sweeps import SweepRecord
 from orchestrator.tracking.mlflow.opening import default_tracking_uri
 from orchestrator.tracking.no_tracker import NoTracker
 from orchestrator.tracking.provenance import provenance_tags
@@ -27,7 +27,7 @@ CLOSE_SECONDS = 5.0
 
 
 @contextmanager
-def session_tracker(start: SessionStart, first: Record) -> Iterator[Tracker]:
+def session_tracker(start: SessionStart, first: SweepRecord) -> Iterator[Tracker]:
     """Give the tracker of a sweep, and close it at the end.
 
     Args:
@@ -52,22 +52,22 @@ def session_tracker(start: SessionStart, first: Record) -> Iterator[Tracker]:
         tracker.close(CLOSE_SECONDS)
 
 
-def _sweep_info(start: SessionStart, first: Record) -> SweepInfo:
+def _sweep_info(start: SessionStart, first: SweepRecord) -> SweepInfo:
     spec = start.spec
     # As the sweep began: MLflow's parameters cannot change, tags tell of extensions.
     params: dict[str, Scalar] = {
         **subject_params(start.validation),
         "objective": spec.objective.label,
         "mode": spec.objective.mode,
-        "searcher": first["content"]["searcher"]["kind"],
-        "trials": first["plan"]["trials"],
+        "searcher": first.content["searcher"]["kind"],
+        "trials": first.plan.trials,
         "samples_per_trial": start.plan.samples,
-        "methods": ", ".join(first["content"]["search_space"]["method"]),
+        "methods": ", ".join(first.content["search_space"]["method"]),
         "milestones": ", ".join(map(str, start.plan.levels)),
         **({} if start.plan.epochs is None else {"epochs": start.plan.epochs}),
     }
     return SweepInfo(
-        sweep_id=str(first["sweep_id"]),
+        sweep_id=first.sweep_id,
         name=spec.name,
         params=params,
         tags={

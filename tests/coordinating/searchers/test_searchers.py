@@ -7,7 +7,6 @@ import pytest
 from orchestrator.coordinating.searchers.listed import ListSearcher
 from orchestrator.coordinating.searchers.make import make_searcher
 from orchestrator.coordinating.searchers.searcher import Searcher, SearchTask
-from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.errors import SpecError
 from orchestrator.records import Outcome, TrialConfig
 from orchestrator.spec.schema import sweep_schema
@@ -16,6 +15,7 @@ from orchestrator.spec.search_space.enumeration import grid_configs
 from orchestrator.spec.search_space.search_space import SearchSpace
 from orchestrator.spec.searchers import SEARCHERS, SearcherKind
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import plan_sweep
 from orchestrator.spec.trial.dimensions import read_warmup
 from orchestrator.spec.trial.identity import trial_fingerprint
 from orchestrator.spec.trial.schedules import read_schedule

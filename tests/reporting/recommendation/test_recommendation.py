@@ -10,7 +10,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.errors import InputError, SpecError
 from orchestrator.reporting.recommendation.advice import Advice
 from orchestrator.reporting.recommendation.compose import recommend
@@ -21,6 +20,7 @@ from orchestrator.reporting.recommendation.request import BudgetAsked, Request, 
 from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.methods.catalogue import METHODS
 from orchestrator.spec.reading.yaml_text import read_value
+from orchestrator.spec.sweep_plan import plan_sweep
 from orchestrator.training.setup.sizes import DataFacts, ModelFacts
 
 BASE = ModelFacts("base", "llama", 2048, 1_200_000_000, 400_000, 4096)

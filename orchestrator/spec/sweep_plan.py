@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.errors import SpecError
 from orchestrator.spec.search_space.domains import Integer, Uniform
@@ -29,6 +31,12 @@ class SweepPlan:
     levels: tuple[int, ...]
     rung_indices: tuple[int, ...]
     rows: int | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SweepPlan:
+        """Rebuild a plan from its dictionary form (`dataclasses.asdict`)."""
+        levels, rungs = tuple(values["levels"]), tuple(values["rung_indices"])
+        return cls(values["trials"], values["samples"], levels, rungs, values.get("rows"))
 
     @property
     def epochs(self) -> float | None:

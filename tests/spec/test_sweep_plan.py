@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.coordinating.sweep_plan import plan_sweep
 from orchestrator.errors import SpecError
 from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep_plan import plan_sweep
 from tests.worlds.tuning_worlds import small_spec
 
 

@@ -1,0 +1,1 @@
+"""Small made worlds that several tests share: sweeps, models, rows, servers."""
