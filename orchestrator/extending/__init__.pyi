@@ -1,3 +1,4 @@
+from orchestrator.coordinating.searchers.listed import ListSearcher as ListSearcher
 from orchestrator.coordinating.searchers.searcher import Searcher as Searcher
 from orchestrator.coordinating.searchers.searcher import SearchTask as SearchTask
 from orchestrator.decisions.objective import Objective as Objective
@@ -15,6 +16,9 @@ from orchestrator.settings.data import about as about
 from orchestrator.spec.evaluations.entry import EvaluationKind as EvaluationKind
 from orchestrator.spec.methods.entry import MethodEntry as MethodEntry
 from orchestrator.spec.options.declared import as_dataclass as as_dataclass
+from orchestrator.spec.search_space.enumeration import config_at as config_at
+from orchestrator.spec.search_space.enumeration import cube_dimensions as cube_dimensions
+from orchestrator.spec.search_space.enumeration import grid_configs as grid_configs
 from orchestrator.spec.searchers import SearcherKind as SearcherKind
 from orchestrator.spec.trial.optimizers import OptimizerEntry as OptimizerEntry
 from orchestrator.spec.trial.options import options_of as options_of

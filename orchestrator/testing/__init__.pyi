@@ -1,3 +1,8 @@
 from orchestrator.testing.evaluation import EvaluationContract as EvaluationContract
+from orchestrator.testing.method import MethodContract as MethodContract
+from orchestrator.testing.optimizer import OptimizerContract as OptimizerContract
+from orchestrator.testing.schedule import ScheduleContract as ScheduleContract
+from orchestrator.testing.scorer import ScorerContract as ScorerContract
 from orchestrator.testing.searcher import SearcherContract as SearcherContract
+from orchestrator.testing.stopping_rule import StoppingRuleContract as StoppingRuleContract
 from orchestrator.testing.tracker import TrackerContract as TrackerContract

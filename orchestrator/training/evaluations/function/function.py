@@ -61,7 +61,7 @@ class FunctionScorer(Scorer):
         with guarded(code, f"scoring '{settings.name}' failed"):
             said = self._function(*arguments, options)
             found = dict(said)
-        return SetScores(_checked(found, self._kind.metrics, settings.name, f"{code.place}: {code.name}"))
+        return SetScores(checked_scores(found, self._kind.metrics, settings.name, f"{code.place}: {code.name}"))
 
     def _arguments(self, entry: PreparedSet, subject: Subject) -> tuple[Any, ...]:
         pairs = split_answers(entry)
@@ -75,7 +75,9 @@ class FunctionScorer(Scorer):
         return model, tokenizer, [Row(*each) for each in zip(prompts, references, strict=True)]
 
 
-def _checked(found: Mapping[str, object], declared: Mapping[str, object], name: str, place: str) -> dict[str, Metric]:
+def checked_scores(
+    found: Mapping[str, object], declared: Mapping[str, object], name: str, place: str
+) -> dict[str, Metric]:
     """Return what a function said as metrics.
 
     Raises:
