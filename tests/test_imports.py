@@ -83,6 +83,9 @@ STANDARD_LIBRARY_ONLY = [
         "trial.batch_plan",
         "trial.schedules",
         "trial.identity",
+        "trial.dimensions",
+        "trial.optimizers",
+        "trial.data_strategies",
         "methods.catalogue",
         "options.declared",
     )
