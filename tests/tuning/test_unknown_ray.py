@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import ray
-from orchestrator.spec.cluster import ClusterProfile
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from orchestrator.errors import ClusterError
+from orchestrator.spec.clusters.profile import ClusterProfile
 from orchestrator.spec.sweep import Resources
 from orchestrator.tuning import ray_internals
 from orchestrator.tuning.clusters.connect import connected

@@ -6,7 +6,6 @@ that trials of other methods do not pay for it.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from orchestrator.errors import CheckpointError, ModelError
 from orchestrator.spec.methods.catalogue import method_entry, method_info
 from orchestrator.spec.options.option import OptionInfo
+from orchestrator.training.methods.adapters.installed_peft import config_class, nested_config
 from orchestrator.training.methods.adapters.peft_sizes import Fit, Options, chosen_sizes, completed
 from orchestrator.training.methods.contract.method import Method, MethodContext, copy_into, trainable_parameters
 from orchestrator.training.methods.contract.structure import resolve_targets, targeted
@@ -69,8 +69,6 @@ class PeftMethod(Method):
 
     def peft_config(self, model: nn.Module, context: MethodContext) -> PeftConfig:
         """Return peft's config object with open sizes chosen from the model."""
-        import peft
-
         options = {**self.info.fixed_options, **self.options}
         options = {name: value for name, value in options.items() if name not in self._own_options}
         targets = options.get("target_modules")
@@ -78,9 +76,10 @@ class PeftMethod(Method):
             options["target_modules"] = targets = resolve_targets(model, targets)
         layers = targeted(model, targets if isinstance(targets, str | list) else None)
         options = completed(options, self.chosen_sizes(Fit(options, layers, model, context)))
-        arguments = {name: _as_config(self.info.options.get(name), value) for name, value in options.items()}
+        made = config_class(self.name, self.info.peft_config, options)
         with self._explained(model):
-            return getattr(peft, self.info.peft_config)(task_type="CAUSAL_LM", **arguments)
+            arguments = {name: self._as_config(self.info.options.get(name), value) for name, value in options.items()}
+            return made(task_type="CAUSAL_LM", **arguments)
 
     def chosen_sizes(self, fit: Fit) -> Options:
         """Return what peft wants given but depends on the model; what the user gave goes before it."""
@@ -121,6 +120,12 @@ class PeftMethod(Method):
         merge: Any = getattr(model, "merge_and_unload")  # noqa: B009
         merged: nn.Module = merge()
         return merged
+
+    def _as_config(self, option: OptionInfo | None, value: object) -> object:
+        """Turn a mapping into peft's nested config object where the option is one."""
+        if option is None or not isinstance(value, Mapping) or "object" not in option.kinds:
+            return value
+        return nested_config(self.name, option.fields, value)
 
     def _named_state(self, model: nn.Module) -> dict[str, Tensor]:
         owned = {name: tensor.detach() for name, tensor in _tensors(model).items() if name in self._owned}
@@ -171,17 +176,3 @@ def seeded(seed: int) -> Iterator[None]:
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return all parameters and buffers by name, shared ones once."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
-
-
-def _as_config(option: OptionInfo | None, value: object) -> object:
-    """Turn a mapping into peft's nested config dataclass where the option is one."""
-    if option is None or not isinstance(value, Mapping) or "object" not in option.kinds:
-        return value
-    from peft.tuners.lora import config as lora_config
-
-    for candidate in vars(lora_config).values():
-        if dataclasses.is_dataclass(candidate) and {f.name for f in dataclasses.fields(candidate)} >= set(
-            option.fields
-        ):
-            return candidate(**value)  # type: ignore[operator]
-    raise TypeError(f"peft has no config with the fields {sorted(option.fields)}")
