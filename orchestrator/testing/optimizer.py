@@ -84,9 +84,9 @@ class OptimizerContract:
     def test_steps_make_the_model_better(self) -> None:
         """Twenty steps lower a convex loss."""
         model, optimizer = self.start()
-        before = float(self.loss(model))
+        before = float(self.loss(model).detach())
         self.step(model, optimizer, 20)
-        assert float(self.loss(model)) < before
+        assert float(self.loss(model).detach()) < before
 
     def test_a_rate_of_nought_changes_nothing(self) -> None:
         """A warm-up begins at 0, and the rate that the loop sets is the one that is used."""
