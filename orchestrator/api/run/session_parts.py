@@ -11,7 +11,7 @@ from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.coordinating.searchers.make import make_searcher
 from orchestrator.history.after_search import make_audits_and_repeats
 from orchestrator.records import TrialConfig
-from orchestrator.spec.methods.catalogue import METHODS, resolve_options
+from orchestrator.spec.methods.catalogue import method_info, resolve_options
 from orchestrator.spec.searchers import searcher_kind
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.spec.trial.identity import digest, trial_name
@@ -85,5 +85,5 @@ def cohort_of(spec: SweepSpec, config: TrialConfig) -> str:
     if kind == "method" or (kind == "family" and spec.entrypoint is not None):
         return f"method {config.method}"
     if kind == "family":
-        return f"family {METHODS[config.method].family_cohort}"
+        return f"family {method_info(config.method).family_cohort}"
     return "the sweep"

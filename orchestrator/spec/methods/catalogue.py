@@ -141,7 +141,9 @@ class _Catalogue(Mapping[str, MethodInfo]):
         self._entries = entries
 
     def __getitem__(self, name: str) -> MethodInfo:
-        return _described(name, self._entries[name])
+        # A plug-in is found by its name, too, though it is not listed.
+        plugin = None if name in self._entries else plugin_entry("method", name, MethodEntry, "implementation", _ABSENT)
+        return _described(name, self._entries[name] if plugin is None else plugin)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

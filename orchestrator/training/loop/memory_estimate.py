@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.settings.trial_setup import TrainingSettings
-from orchestrator.spec.trial.optimizers import OPTIMIZERS
+from orchestrator.spec.trial.optimizers import find_optimizer
 
 GIB = 2**30
 
@@ -99,14 +99,13 @@ def estimate_memory(
         trainable_parameters: Parameters that are trained; they, their gradients and optimizer state are float32.
         settings: Precision, checkpointing and loss chunk.
         micro_batch_tokens: Padded tokens of the largest micro-batch.
-        optimizer: Name in `orchestrator.spec.trial.optimizers.OPTIMIZERS`.
+        optimizer: Its name, as in a sweep file.
         on_gpu: Whether it trains on an accelerator (decides what precision ``auto`` means).
 
     Raises:
         ValueError: If the optimizer is unknown or a count is negative.
     """
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
+    state_numbers = find_optimizer(optimizer).state_numbers
     if trainable_parameters < 0 or micro_batch_tokens < 0:
         raise ValueError(f"counts must be at least 0, got {trainable_parameters} and {micro_batch_tokens}")
     half = uses_bfloat16(settings, on_gpu)
@@ -118,7 +117,7 @@ def estimate_memory(
     return MemoryEstimate(
         weights=(weights + cast_copy) / GIB,
         gradients=4 * trainable_parameters / GIB,
-        optimizer=4 * OPTIMIZERS[optimizer].state_numbers * trainable_parameters / GIB,
+        optimizer=4 * state_numbers * trainable_parameters / GIB,
         activations=activations / GIB,
         logits=_logit_bytes(shape, trainable_parameters, settings, micro_batch_tokens, half, on_gpu) / GIB,
     )

@@ -77,7 +77,7 @@ def test_estimate_of_an_8b_model_is_plausible():
 
 def test_estimate_refuses_unknown_optimizers_and_negative_counts():
     shape = ModelShape.of(tiny_model())
-    with pytest.raises(ValueError, match="optimizer must be one of adamw, got 'sgd'"):
+    with pytest.raises(ValueError, match="optimizer = 'sgd': must be one of adamw"):
         estimate_memory(shape, 1, FLOAT32, micro_batch_tokens=1, optimizer="sgd")
     with pytest.raises(ValueError, match="at least 0, got -1 and 1"):
         estimate_memory(shape, -1, FLOAT32, micro_batch_tokens=1)
