@@ -38,9 +38,9 @@ def call(installed, folder, *words):
 def test_wheel_carries_what_the_repository_ships(installed):
     package = installed / "orchestrator"
     assert (package / "py.typed").exists()
-    assert (package / "decisions" / "forecast_weights.npz").exists()
+    assert (package / "decisions" / "forecast" / "forecast_weights.npz").exists()
     assert (package / "spec" / "sweep.schema.json").exists()
-    registered = package / "reporting" / "findings" / "registered"
+    registered = package / "reporting" / "findings" / "registration" / "registered"
     assert {file.stem for file in registered.glob("*.yaml")} >= {"shared", *(f"F{number}" for number in range(1, 8))}
     for folder in ("search_spaces", "clusters"):
         shipped = {file.relative_to(ROOT / folder) for file in (ROOT / folder).rglob("*.yaml")}

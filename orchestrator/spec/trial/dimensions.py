@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from orchestrator.errors import nearest
 from orchestrator.hyperparameter import is_number
+from orchestrator.plugins.code import short_name
+from orchestrator.plugins.loading import any_plugin
 from orchestrator.records import HYPERPARAMETERS, Scalar, TrialConfig
 from orchestrator.spec.trial.optimizers import OPTIMIZERS, read_optimizer
 from orchestrator.spec.trial.schedules import read_schedule
@@ -111,7 +113,7 @@ class _Named:
         return f"{getattr(config, self.field)} {dict(sorted(self._options(config).items())) or ''}".strip()
 
     def in_name(self, config: TrialConfig) -> tuple[str, Scalar] | None:
-        return ("", getattr(config, self.field)) if self.shown() else None
+        return ("", short_name(getattr(config, self.field))) if self.shown() else None
 
     def _options(self, config: TrialConfig) -> Mapping[str, Scalar]:
         options: Mapping[str, Scalar] = getattr(config, self.options) if self.options else {}
@@ -145,7 +147,7 @@ class _Warmup:
 
 def _several_optimizers() -> bool:
     # While there is one, its name says nothing.
-    return len(OPTIMIZERS) > 1
+    return len(OPTIMIZERS) > 1 or any_plugin("optimizer")
 
 
 _OTHERS: dict[str, tuple[str, Dimension]] = {
