@@ -119,7 +119,7 @@ def _end_metrics(result: SweepResult) -> dict[str, float]:
 
 def with_tracking(start: SessionStart, result: SweepResult, tracker: Tracker) -> SweepResult:
     """Return a result with the ids of its runs and the command that shows them."""
-    if not start.spec.tracking.enabled:
+    if not start.spec.tracking.enabled or start.spec.tracking.tracker is not None:
         return result
     uri = start.spec.tracking.uri or default_tracking_uri(start.folder.storage)
     view = view_of(uri, start.folder.storage, tracker.experiment_id)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from orchestrator.records import Outcome
-from orchestrator.reporting.text.numbers import duration, number
+from orchestrator.reporting.text.numbers import duration, number, with_error
 from orchestrator.results.records import SweepHistory, TrialHistory
 from orchestrator.spec.sweep import SweepSpec
 
@@ -29,7 +29,7 @@ def scores_table(history: SweepHistory, trial: TrialHistory) -> str:
     rows = [
         (
             code(metric),
-            _with_error(value, result.standard_errors.get(metric)),
+            with_error(value, result.standard_errors.get(metric)),
             *([number(base.get(metric))] if known else []),
         )
         for metric, value in result.scores.items()
@@ -95,10 +95,6 @@ def _subject(spec: SweepSpec) -> list[tuple[str, str]]:
 def _origin(trial: TrialHistory) -> str:
     origin = trial.result.origin
     return "" if origin is None else f"the {origin.takes} of trial {origin.trial_id} ({origin.name})"
-
-
-def _with_error(value: float, error: float | None) -> str:
-    return number(value) if error is None else f"{number(value)} ± {number(error, 2)}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.reporting.text.numbers import duration, number
+from orchestrator.reporting.text.numbers import duration, number, with_error
 
 Row = Mapping[str, Any]
 
@@ -78,8 +78,7 @@ def _name(scored: Row | None) -> str:
 def _score(scored: Row | None) -> str:
     if scored is None:
         return "-"
-    shown = number(scored["value"])
-    return shown if scored["standard_error"] is None else f"{shown} ± {number(scored['standard_error'], 2)}"
+    return with_error(scored["value"], scored["standard_error"])
 
 
 def _difference(sweep: Row) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.reporting.sweep_report.facts.facts import counted
-from orchestrator.reporting.text.numbers import cut, duration, number
+from orchestrator.reporting.text.numbers import cut, duration, with_error
 
 _COLUMNS = 4
 _NAME_WIDTH = 28
@@ -47,5 +47,4 @@ def _table(models: Sequence[Mapping[str, Any]]) -> Table:
 
 def _cell(model: Mapping[str, Any], metric: str) -> str:
     value, error = model["scores"].get(metric), model["standard_errors"].get(metric)
-    # A value that is not a number differs from itself.
-    return number(value) if error is None or error != error else f"{number(value)} ± {number(error, 2)}"
+    return with_error(value, error)

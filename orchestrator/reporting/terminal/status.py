@@ -10,7 +10,7 @@ from rich.text import Text
 
 from orchestrator.records import Outcome, Role
 from orchestrator.reporting.terminal.live import OUTCOME_STYLE
-from orchestrator.reporting.text.numbers import ago, cut, duration, number, percent, share
+from orchestrator.reporting.text.numbers import ago, cut, duration, number, percent, share, with_error
 from orchestrator.results.statuses import SweepStatus, TrialStatus
 
 ROWS = 100
@@ -149,8 +149,7 @@ def _best(sweep: SweepStatus) -> Text:
 
 
 def _with_error(trial: TrialStatus) -> str:
-    shown = number(trial.objective)
-    return shown if trial.standard_error is None else f"{shown} ± {number(trial.standard_error, 2)}"
+    return with_error(trial.objective, trial.standard_error)
 
 
 def _status(status: str) -> Text:

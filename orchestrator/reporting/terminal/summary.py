@@ -10,7 +10,7 @@ from rich.text import Text
 
 from orchestrator.records import Role
 from orchestrator.reporting.terminal.live import OUTCOME_STYLE
-from orchestrator.reporting.text.numbers import duration, number, share
+from orchestrator.reporting.text.numbers import duration, number, share, with_error
 from orchestrator.reporting.text.verdicts import certainty_lines
 from orchestrator.results.records import SweepResult, TrialResult
 
@@ -67,7 +67,7 @@ def scores_table(result: SweepResult) -> Table:
     for title, _, _ in columns:
         table.add_column(title, justify="right", no_wrap=True)
     for metric in result.winner.scores if result.winner else ():
-        table.add_row(metric, *(_with_error(scores.get(metric), errors.get(metric)) for _, scores, errors in columns))
+        table.add_row(metric, *(with_error(scores.get(metric), errors.get(metric)) for _, scores, errors in columns))
     return table
 
 
@@ -144,7 +144,3 @@ def decision_note(result: SweepResult, story: str = "") -> str:
             f"| {trial.name} | {outcome_text(trial)} | {trial.samples_seen:,} | {number(trial.objective)} | {reason} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    return number(value) if error is None else f"{number(value)} ± {number(error, 2)}"

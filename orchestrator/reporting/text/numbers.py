@@ -14,6 +14,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
+def with_error(value: float | None, error: float | None) -> str:
+    """Return ``1.234 ± 0.05``; the value alone where its standard error is unknown or no number."""
+    return number(value) if error is None or math.isnan(error) else f"{number(value)} ± {number(error, 2)}"
+
+
 def percent(value: float | None) -> str:
     """Return a probability in percent; a dash where there is none."""
     return "-" if value is None else f"{value:.0%}"

@@ -32,7 +32,7 @@ def figures(facts: SweepFacts) -> Figures:
     if facts.best is not None:
         best = facts.best.result
         value, error, told = _worth(facts, best)
-        detail = ([] if error is None else [f"± {number(error, 2)}"]) + [told]
+        detail = ([] if error is None or error != error else [f"± {number(error, 2)}"]) + [told]
         items.append(Figure(facts.label, number(value), ", ".join(detail)))
         base = facts.value(result.base_scores)
         if base is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.records import Outcome
 from orchestrator.reporting.sweep_report.facts.facts import OPEN, SweepFacts, counted
 from orchestrator.reporting.sweep_report.layout.blocks import Block, Column, Details, Section, Table, note
-from orchestrator.reporting.text.numbers import number
+from orchestrator.reporting.text.numbers import number, with_error
 from orchestrator.results.records import TrialResult
 
 SHOWN_OPEN = 60
@@ -79,7 +79,7 @@ def _completed(facts: SweepFacts, trials: list[TrialResult]) -> Table:
     rows = []
     for trial in trials:
         error = facts.error(trial.standard_errors)
-        value = number(trial.objective) + (f" ± {number(error, 2)}" if error is not None else "")
+        value = with_error(trial.objective, error)
         rows.append(
             [
                 trial.name,
