@@ -157,4 +157,4 @@ def check(condition: bool, code: PluginCode, rule: str, mend: str = "") -> None:
         PluginError: Names file and contract.
     """
     if not condition:
-        raise PluginError(code.place, code.name, None, rule, mend)
+        raise PluginError(code.place, "", code.reference, rule, mend)

@@ -167,7 +167,7 @@ def test_what_it_raises_later_names_its_own_line(tmp_path):
 
 def test_a_broken_contract_names_file_and_rule(tmp_path):
     written(tmp_path)
-    with pytest.raises(PluginError, match=r"mine.py: Mine: must be a class. Write one\."):
+    with pytest.raises(PluginError, match=r"mine.py = 'mine.py:Mine': must be a class. Write one\."):
         check(False, find(tmp_path), "must be a class", "write one")
 
 
