@@ -198,7 +198,12 @@ MUTANTS = (
     Mutant(
         "journal-keeps-half-a-line", "journal", "            os.ftruncate(descriptor, start)\n", "            pass\n"
     ),
-    Mutant("journal-same-epoch", "journal", "self.epoch = 1 + max(", "self.epoch = max("),
+    Mutant(
+        "journal-same-epoch",
+        "journal",
+        "self.epoch = 1 + read_journal(path).latest_epoch",
+        "self.epoch = read_journal(path).latest_epoch",
+    ),
     Mutant("journal-reader-from-start", "journal", "if file.seek(0, os.SEEK_END) < self._offset:", "if False:"),
     Mutant(
         "outbox-loses-newest",

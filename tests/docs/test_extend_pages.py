@@ -10,10 +10,12 @@ import yaml
 
 from orchestrator.api import read_sweep
 from orchestrator.api.plan.preflight import validate_sweep
+from orchestrator.simulation.recorded.files import write_recorded
+from orchestrator.simulation.synthetic.sweeps import synthetic_sweep
 from orchestrator.spec.loading import load_sweep
 from orchestrator.storage.sweep_folder import SweepFolder
 from tests.worlds.doc_blocks import ROOT, read_blocks
-from tests.worlds.shared_ray import SharedRay
+from tests.worlds.shared_ray import SharedRay, answer, call
 
 PAGES = sorted((ROOT / "docs" / "howto").glob("extend-*.md"))
 
@@ -64,6 +66,13 @@ def test_the_contracts_of_all_pages_pass(folder: Path) -> None:
     ]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_a_rule_is_replayed_on_recorded_sweeps(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    write_recorded(synthetic_sweep(6, seed=0), folder / "quickstart.jsonl.gz")
+    done = call("replay", "quickstart.jsonl.gz", "--rules", "ours,high_norms.py:HighNorms", "--draws", "1", "--json")
+    assert {rule["name"] for rule in answer(done)["rules"]} >= {"ours", "high_norms"}
 
 
 @pytest.mark.ray

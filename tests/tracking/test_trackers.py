@@ -12,6 +12,7 @@ from orchestrator.api.plan.preflight import validate_sweep
 from orchestrator.api.run import session_tracking
 from orchestrator.errors import TrackingError
 from orchestrator.history.tracked_runs import find_runs
+from orchestrator.storage.journal_records.sequence import JournalRecords
 from orchestrator.tracking.in_memory import MemoryTracker
 from orchestrator.tracking.outbox.outbox_tracker import OutboxTracker
 from orchestrator.tracking.tracker import SweepInfo
@@ -87,10 +88,9 @@ def test_a_sweep_is_told_to_the_tracker_of_its_uri(toy: None, tmp_path: Path, mo
 
 def test_runs_that_are_not_in_mlflow_are_not_looked_for_there(toy: None, tmp_path: Path) -> None:
     folder = SimpleNamespace(outbox=tmp_path / "outbox.jsonl", name="tiny", storage=tmp_path)
-    records = [{"kind": "tracking", "run_ids": {"": "1"}, "experiment_id": "7"}]
-    state: Any = SimpleNamespace(
-        folder=folder, session={"tracking": {"uri": "toy:box", "experiment": "e"}}, records=records
-    )
+    records = JournalRecords(tmp_path, [{"kind": "tracking", "run_ids": {"": "1"}, "experiment_id": "7"}])
+    session = SimpleNamespace(tracking={"uri": "toy:box", "experiment": "e"})
+    state: Any = SimpleNamespace(folder=folder, session=session, records=records)
     assert (find_runs(state).uri, find_runs(state).sweep_run) == ("", "")
-    state.session["tracking"]["uri"] = "https://host"
+    state.session.tracking["uri"] = "https://host"
     assert (find_runs(state).uri, find_runs(state).sweep_run) == ("https://host", "1")

@@ -76,7 +76,7 @@ def build(folder: Path, address: str) -> World:
     (spaces / "quickstart.yaml").write_text(QUICKSTART)
     (spaces / "dolly.yaml").write_text(yaml.safe_dump({**small, **DOLLY}))
     (folder / "wider.yaml").write_text(QUICKSTART.replace("4.0e-3", "8.0e-3"))
-    # Every sweep that names no other cluster joins this one, as docs/howto/cluster.md says.
+    # Every sweep that names no other cluster joins this one, as docs/howto/machines/cluster.md says.
     (folder / "clusters").mkdir()
     (folder / "clusters" / "local.yaml").write_text(f"kind: existing\naddress: {address}\n")
     _write_model_and_data(folder)

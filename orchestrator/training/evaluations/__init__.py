@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import cast
 
 from orchestrator.lazy_names import load
@@ -12,7 +12,8 @@ from orchestrator.spec.evaluations.entry import EvaluationKind
 from orchestrator.spec.evaluations.kinds import kind_of
 from orchestrator.training.data.prepare import PreparedSet
 from orchestrator.training.evaluations.contract.evaluation import Scorer, SetSources
-from orchestrator.training.evaluations.function.function import FunctionScorer
+
+_OF_A_FUNCTION = "orchestrator.training.evaluations.function.function:FunctionScorer"
 
 
 def scorer_of(settings: EvaluationSet) -> Scorer:
@@ -25,7 +26,8 @@ def _made(kind: EvaluationKind) -> Scorer:
     found = load(kind.scorer)
     if isinstance(found, type) and issubclass(found, Scorer):
         return found()
-    return FunctionScorer(cast(Callable[..., Mapping[str, object]], found), kind)
+    make = cast(Callable[[object, EvaluationKind], Scorer], load(_OF_A_FUNCTION))
+    return make(found, kind)
 
 
 def prepare(settings: EvaluationSet, sources: SetSources) -> PreparedSet:

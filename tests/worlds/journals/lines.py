@@ -12,7 +12,9 @@ from orchestrator.storage.journal_records.kinds import read_record
 
 
 def journal_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a journal as they stand in the file."""
+    """Return the lines of a journal as they stand in the file; none where a driver died before the first."""
+    if not path.exists():
+        return []
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
