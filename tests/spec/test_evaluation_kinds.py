@@ -17,8 +17,8 @@ from orchestrator.spec.loading import parse_sweep
 from orchestrator.spec.schema import sweep_schema
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.training.data.prepare import PreparedSet
-from orchestrator.training.evaluations import scorer_of
 from orchestrator.training.evaluations.contract.evaluation import Scorer, SetScores, Subject
+from orchestrator.training.evaluations.scorers import scorer_of
 
 EVAL = {"name": "eval"}
 BENCH = {"name": "bench", "kind": "lm_eval", "tasks": ["arc_easy"], "when": "end"}

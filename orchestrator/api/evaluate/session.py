@@ -50,11 +50,11 @@ class LazySession:
 
     @cached_property
     def _session(self) -> TrainingSession:
-        from orchestrator.training import evaluations
+        from orchestrator.training.evaluations import scorers
         from orchestrator.training.setup.session import TrainingSession
 
         self.say("Reading model and data ...")
         session = TrainingSession(self.setup, self.cache, device=self.device, threads=self.threads)
         for entry in session.parts.sets:
-            evaluations.check(entry)
+            scorers.check(entry)
         return session

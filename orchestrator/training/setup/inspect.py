@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.settings.trial_setup import TrialSetup
-from orchestrator.training import evaluations
 from orchestrator.training.data.token_cache import TokenisedData
 from orchestrator.training.data.token_rows import Progress
+from orchestrator.training.evaluations import scorers
 from orchestrator.training.model.load import count_parameters, training_dtype, vocabulary_size
 from orchestrator.training.setup.parts import SetupParts, load_parts, merged_notes
 from orchestrator.training.setup.session import pick_device
@@ -150,7 +150,7 @@ def inspect_setup(
     started = time.perf_counter()
     parts = load_parts(setup, cache_dir, progress)
     for entry in parts.sets:
-        evaluations.check(entry)
+        scorers.check(entry)
     train, held_out = parts.data.train, parts.data.held_out
     known = set(train.row_digests()) if held_out is not None else set()
     return SetupReport(

@@ -9,10 +9,10 @@ from typing import Any
 
 from orchestrator.errors import ModelError
 from orchestrator.settings.trial_setup import ModelSettings, TrialSetup
-from orchestrator.training import evaluations
 from orchestrator.training.data.chat_template import load_template
 from orchestrator.training.data.prepare import PreparedData, PreparedSet, Tokens, prepare_data
 from orchestrator.training.data.token_rows import Progress
+from orchestrator.training.evaluations import scorers
 from orchestrator.training.evaluations.contract.evaluation import AnswerTokens, SetSources
 from orchestrator.training.model.load import (
     check_vocabulary,
@@ -81,7 +81,7 @@ def load_parts(setup: TrialSetup, cache_dir: Path, progress: Progress | None = N
     config, tokens = load_tokens(setup.model)
     data = prepare_data(setup.data, tokens, cache_dir, progress)
     sources = SetSources(setup.data, data, tokens, cache_dir)
-    sets = tuple(evaluations.prepare(entry, sources) for entry in setup.evaluation)
+    sets = tuple(scorers.prepare(entry, sources) for entry in setup.evaluation)
     return SetupParts(config, tokens, data, sets)
 
 

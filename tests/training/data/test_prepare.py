@@ -16,8 +16,8 @@ from orchestrator.training.data.chat_template import load_template
 from orchestrator.training.data.prepare import PreparedData, Tokens, prepare_data, prepare_set, split_rows
 from orchestrator.training.data.source_rows import fit_length
 from orchestrator.training.data.token_rows import TokenRow
-from orchestrator.training.evaluations import prepare
 from orchestrator.training.evaluations.contract.evaluation import SetSources
+from orchestrator.training.evaluations.scorers import prepare
 
 Write = Callable[[str, str], str]
 

@@ -21,7 +21,7 @@ from orchestrator.settings.trial_setup import (
     TrainingSettings,
     TrialSetup,
 )
-from orchestrator.training import evaluations
+from orchestrator.training.evaluations import scorers
 from orchestrator.training.evaluations.judge import client as judge_client
 from orchestrator.training.evaluations.judge.prompts import read_rating, read_verdict
 from orchestrator.training.setup.session import TrainingSession
@@ -200,7 +200,7 @@ def test_the_key_is_sent_and_told_nowhere(make: Make, monkeypatch: pytest.Monkey
     with serving(lambda *_: 403) as judge:
         entry = make(judge.base_url, api_key_env="JUDGE_KEY").parts.sets[0]
         with pytest.raises(DataError, match="refuses: status 403") as caught:
-            evaluations.check(entry)
+            scorers.check(entry)
     assert judge.keys == ["Bearer very-secret"]
     assert "very-secret" not in str(caught.value)
     assert "very-secret" not in repr(entry.settings)
@@ -215,16 +215,16 @@ def test_the_key_is_sent_and_told_nowhere(make: Make, monkeypatch: pytest.Monkey
 )
 def test_a_judge_that_cannot_be_asked_is_told_at_once(make: Make, url: str, values: dict[str, Any], said: str) -> None:
     with pytest.raises(DataError, match=said):
-        evaluations.check(make(url, **values).parts.sets[0])
+        scorers.check(make(url, **values).parts.sets[0])
 
 
 def test_an_address_that_is_no_judge_is_told(make: Make) -> None:
     with serving(lambda *_: None) as judge, pytest.raises(DataError, match="not as an OpenAI-compatible endpoint"):
-        evaluations.check(make(judge.base_url).parts.sets[0])
+        scorers.check(make(judge.base_url).parts.sets[0])
     with serving(lambda *_: "OK") as judge:
         with pytest.raises(DataError, match="status 404"):
-            evaluations.check(make(judge.base_url.removesuffix("/v1")).parts.sets[0])
-        assert "answers" in evaluations.check(make(judge.base_url).parts.sets[0])
+            scorers.check(make(judge.base_url.removesuffix("/v1")).parts.sets[0])
+        assert "answers" in scorers.check(make(judge.base_url).parts.sets[0])
 
 
 def test_a_baseline_without_answers_is_told(make: Make, tmp_path: Path) -> None:

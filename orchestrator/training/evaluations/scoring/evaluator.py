@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from orchestrator.training.data.prepare import PreparedSet
-from orchestrator.training.evaluations import scorer_of
 from orchestrator.training.evaluations.contract.evaluation import AnswerTokens as AnswerTokens
 from orchestrator.training.evaluations.contract.evaluation import SetScores, Subject
+from orchestrator.training.evaluations.scorers import scorer_of
 from orchestrator.training.loop.loss import make_answer_loss
 from orchestrator.training.methods.contract.method import Method
 
