@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from torch.nn import functional
 from orchestrator.testbed.pretrain_text import corpus_digest, pretraining_texts
 from orchestrator.testbed.tokenizer import train_tokenizer
 from orchestrator.testbed.world import WorldSpec
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 _IGNORED = -100
 _OPEN_ROWS = 16
@@ -50,7 +53,7 @@ class PretrainSettings:
     seed: int = 0
 
 
-def pretrain(world_spec: WorldSpec, settings: PretrainSettings, out: Path) -> dict[str, Any]:
+def pretrain(world_spec: WorldSpec, settings: PretrainSettings, out: Path) -> dict[str, object]:
     """Pretrain the base model of a world and write it to a folder.
 
     Args:
@@ -64,7 +67,7 @@ def pretrain(world_spec: WorldSpec, settings: PretrainSettings, out: Path) -> di
     texts = pretraining_texts(world_spec)
     tokenizer = train_tokenizer(texts, settings.vocabulary_size, settings.maximum_positions)
     documents = [np.asarray([*ids, tokenizer.eos_token_id], np.int64) for ids in tokenizer(texts)["input_ids"]]
-    provenance = {
+    provenance: dict[str, object] = {
         "command": "python -m orchestrator.testbed.pretrain",
         "world": asdict(world_spec),
         "corpus_sha256": corpus_digest(texts),
@@ -73,8 +76,12 @@ def pretrain(world_spec: WorldSpec, settings: PretrainSettings, out: Path) -> di
 
 
 def pretrain_on(
-    documents: Sequence[np.ndarray], tokenizer: Any, settings: PretrainSettings, out: Path, provenance: dict[str, Any]
-) -> dict[str, Any]:
+    documents: Sequence[np.ndarray],
+    tokenizer: PreTrainedTokenizerFast,
+    settings: PretrainSettings,
+    out: Path,
+    provenance: dict[str, object],
+) -> dict[str, object]:
     """Pretrain a small Llama on tokenised documents and write it to a folder; arguments and result as `pretrain`.
 
     Args:
@@ -104,7 +111,7 @@ def pretrain_on(
     return record
 
 
-def build_model(settings: PretrainSettings, tokenizer: Any) -> Any:
+def build_model(settings: PretrainSettings, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """A freshly initialised Llama-type model for the tokenizer."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -168,7 +175,7 @@ def _batches(documents: list[np.ndarray], settings: PretrainSettings, pad_id: in
             yield rows[start : start + step_rows]
 
 
-def _train(model: Any, documents: Sequence[np.ndarray], settings: PretrainSettings, pad_id: int) -> float:
+def _train(model: LlamaForCausalLM, documents: Sequence[np.ndarray], settings: PretrainSettings, pad_id: int) -> float:
     optimizers = _optimizers(model, settings)
     started, smooth = time.perf_counter(), math.nan
     for step, batch in zip(range(settings.steps), _batches(list(documents), settings, pad_id), strict=False):
@@ -186,7 +193,7 @@ def _train(model: Any, documents: Sequence[np.ndarray], settings: PretrainSettin
     return smooth
 
 
-def _optimizers(model: Any, settings: PretrainSettings) -> tuple[torch.optim.Optimizer, ...]:
+def _optimizers(model: LlamaForCausalLM, settings: PretrainSettings) -> tuple[torch.optim.Optimizer, ...]:
     """Muon (Jordan et al. 2024) on the matrices inside the blocks, AdamW on embeddings and norms.
 
     Embeddings are kept out of weight decay: tokens that the text never shows (chat markers) must not fade.
@@ -208,7 +215,7 @@ def _schedule(step: int, settings: PretrainSettings) -> float:
     return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def _language_loss(model: Any, ids: torch.Tensor, pad_id: int) -> torch.Tensor:
+def _language_loss(model: LlamaForCausalLM, ids: torch.Tensor, pad_id: int) -> torch.Tensor:
     logits = model(input_ids=ids).logits[:, :-1]
     targets = ids[:, 1:].masked_fill(ids[:, 1:] == pad_id, _IGNORED)
     return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=_IGNORED)
@@ -221,7 +228,7 @@ def _report(step: int, steps: int, loss: float, elapsed_seconds: float) -> None:
     )
 
 
-def _facts(settings: PretrainSettings, model: Any) -> dict[str, Any]:
+def _facts(settings: PretrainSettings, model: LlamaForCausalLM) -> dict[str, object]:
     import tokenizers
     import transformers
 

@@ -20,7 +20,7 @@ from orchestrator.testbed.skills import SkillItem, draw_items
 from orchestrator.testbed.world import Person, World, WorldSpec, make_world
 
 PREFIX = "testbed:"
-Row = dict[str, Any]
+Row = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def load_rows(reference: str) -> list[Row]:
         raise DataError(reference, rule=str(error)) from error
 
 
-_PARAMETERS: dict[str, Callable[[str], Any]] = {
+_PARAMETERS: dict[str, type[int] | type[float]] = {
     "people": int,
     "seed": int,
     "variants": int,

@@ -7,7 +7,11 @@ Digits stand alone. The chat template uses plain markers, and rendering a prompt
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 
 PAD, END, USER, ASSISTANT, SYSTEM = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"
 SPECIALS = (PAD, END, USER, ASSISTANT, SYSTEM)
@@ -21,7 +25,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary_size: int, model_max_length: int) -> Any:
+def train_tokenizer(texts: Iterable[str], vocabulary_size: int, model_max_length: int) -> PreTrainedTokenizerFast:
     """Train the tokenizer on texts of the world.
 
     Args:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -20,6 +19,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from orchestrator.errors import ModelError, nearest
 from orchestrator.training.data.conversations import ASSISTANT, USER, Conversation, Message
 from orchestrator.training.model.paths import nearest_path
+from orchestrator.training.model.protocols import Tokenizer
 
 Span = tuple[int, int]
 """Start and end (exclusive) of what is learned of a turn, in characters of the rendered text."""
@@ -65,7 +65,7 @@ class ChatTemplate:
     end: str
     appends_end: bool
 
-    def render(self, tokenizer: Any, conversations: Sequence[Conversation]) -> list[str]:
+    def render(self, tokenizer: Tokenizer, conversations: Sequence[Conversation]) -> list[str]:
         """Render whole conversations, each with the end of its last answer.
 
         Raises:
@@ -74,7 +74,7 @@ class ChatTemplate:
         texts = _render(tokenizer, self.text, conversations, False)
         return [text.rstrip() + str(tokenizer.eos_token) for text in texts] if self.appends_end else texts
 
-    def prompt(self, tokenizer: Any, conversation: Conversation) -> str:
+    def prompt(self, tokenizer: Tokenizer, conversation: Conversation) -> str:
         """Render turns up to where the next answer begins.
 
         Raises:
@@ -82,7 +82,7 @@ class ChatTemplate:
         """
         return _render(tokenizer, self.text, [conversation], True)[0]
 
-    def answer_spans(self, tokenizer: Any, conversation: Conversation, text: str) -> list[Span]:
+    def answer_spans(self, tokenizer: Tokenizer, conversation: Conversation, text: str) -> list[Span]:
         """Return where the learned turns of ``text`` (the rendered conversation) begin and end.
 
         Raises:
@@ -100,7 +100,9 @@ class ChatTemplate:
             found = self._marked_spans(tokenizer, conversation, text)
         return sorted(spans + found)
 
-    def _content_spans(self, tokenizer: Any, conversation: Conversation, turns: Sequence[int], text: str) -> list[Span]:
+    def _content_spans(
+        self, tokenizer: Tokenizer, conversation: Conversation, turns: Sequence[int], text: str
+    ) -> list[Span]:
         """Find the contents of turns: rendered once more with marks round them, which templates leave alone."""
         marked = list(conversation)
         for turn in turns:
@@ -123,7 +125,7 @@ class ChatTemplate:
             taken += 2
         return spans
 
-    def _span(self, tokenizer: Any, conversation: Conversation, turn: int, text: str) -> Span:
+    def _span(self, tokenizer: Tokenizer, conversation: Conversation, turn: int, text: str) -> Span:
         prefix = _render(tokenizer, self.text, [conversation[:turn]], True)[0]
         if not text.startswith(prefix):
             raise TemplateFault(
@@ -143,7 +145,7 @@ class ChatTemplate:
             return start, begin + len(content) + len(self.end)
         raise TemplateFault("the template rewrites an earlier answer, so that its tokens cannot be told apart")
 
-    def _marked_spans(self, tokenizer: Any, conversation: Conversation, text: str) -> list[Span]:
+    def _marked_spans(self, tokenizer: Tokenizer, conversation: Conversation, text: str) -> list[Span]:
         """Read the spans from the template's own ``{% generation %}`` marks."""
         _, found = render_jinja_template(
             conversations=[_as_dicts(conversation)],
@@ -173,7 +175,7 @@ class ChatTemplate:
         )
 
 
-def load_template(tokenizer: Any, choice: str, where: str) -> ChatTemplate:
+def load_template(tokenizer: Tokenizer, choice: str, where: str) -> ChatTemplate:
     """Pick and check the chat template.
 
     Args:
@@ -210,7 +212,7 @@ def load_template(tokenizer: Any, choice: str, where: str) -> ChatTemplate:
     return ChatTemplate(text, origin, end or "", end is None)
 
 
-def _choose(tokenizer: Any, choice: str, where: str) -> tuple[str, str]:
+def _choose(tokenizer: Tokenizer, choice: str, where: str) -> tuple[str, str]:
     own = tokenizer.chat_template
     if isinstance(own, dict):
         own = own.get("default")
@@ -229,14 +231,14 @@ def _choose(tokenizer: Any, choice: str, where: str) -> tuple[str, str]:
         raise ModelError(where, "chat_template", choice, f"the template file cannot be read: {error}") from error
 
 
-def puts_bos_first(tokenizer: Any) -> bool:
+def puts_bos_first(tokenizer: Tokenizer) -> bool:
     """Whether the tokenizer itself begins every text with its begin-of-sequence token."""
     return tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
 
 
-def _end_of_turn(tokenizer: Any, tail: str) -> str | None:
+def _end_of_turn(tokenizer: Tokenizer, tail: str) -> str | None:
     """Return the part of what follows an answer that ends a turn (with its token), or None if no token does."""
-    specials = {str(token) for token in tokenizer.get_added_vocab()} | {tokenizer.eos_token}
+    specials = {str(token) for token in tokenizer.get_added_vocab()} | {tokenizer.eos_token or ""}
     ends = [tail.index(token) + len(token) for token in specials if token.strip() and token in tail]
     return tail[: min(ends)] if ends else None
 
@@ -245,10 +247,10 @@ def _as_dicts(conversation: Conversation) -> list[dict[str, str]]:
     return [{"role": message.role, "content": message.content} for message in conversation]
 
 
-def _render(tokenizer: Any, text: str, conversations: Sequence[Conversation], for_answer: bool) -> list[str]:
+def _render(tokenizer: Tokenizer, text: str, conversations: Sequence[Conversation], for_answer: bool) -> list[str]:
     as_dicts = [_as_dicts(conversation) for conversation in conversations]
     try:
-        rendered: list[str] = tokenizer.apply_chat_template(
+        rendered = tokenizer.apply_chat_template(
             as_dicts, chat_template=text, add_generation_prompt=for_answer, tokenize=False
         )
     except jinja2.TemplateSyntaxError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from orchestrator.errors import nearest
 
@@ -48,12 +48,12 @@ Conversation = tuple[Message, ...]
 class RowError(Exception):
     """A row that cannot be used; `formats.convert_rows` adds the file and the row number."""
 
-    def __init__(self, column: str, value: Any, rule: str, mend: str = "") -> None:
+    def __init__(self, column: str, value: object, rule: str, mend: str = "") -> None:
         super().__init__(column, value, rule, mend)
         self.column, self.value, self.rule, self.mend = column, value, rule, mend
 
 
-def conversation_of(row: Mapping[str, Any], shape: str, columns: Mapping[str, str]) -> Conversation | None:
+def conversation_of(row: Mapping[str, object], shape: str, columns: Mapping[str, str]) -> Conversation | None:
     """Return the conversation of one row, or None when it has no prompt or no answer to learn.
 
     Turns after the last answer are left off: nothing is learned from them.
@@ -82,7 +82,7 @@ def conversation_of(row: Mapping[str, Any], shape: str, columns: Mapping[str, st
     return _usable(messages)
 
 
-def text_of(value: Any, column: str) -> str | None:
+def text_of(value: object, column: str) -> str | None:
     """Return a cell as text; numbers are written out, None and NaN are missing.
 
     Raises:
@@ -97,7 +97,7 @@ def text_of(value: Any, column: str) -> str | None:
     raise RowError(column, value, f"must be text or a number, not {type(value).__name__}", "choose another column")
 
 
-def _is_unmasked(row: Mapping[str, Any], columns: Mapping[str, str]) -> bool:
+def _is_unmasked(row: Mapping[str, object], columns: Mapping[str, str]) -> bool:
     """Read ``unmask``, with which InstructLab marks rows of which all turns but the system's are learned."""
     column = columns.get("unmask")
     value = None if column is None else row.get(column)
@@ -116,7 +116,7 @@ def _usable(messages: list[Message]) -> Conversation | None:
     return tuple(messages[: answers[-1] + 1])
 
 
-def _turn(row: Mapping[str, Any], columns: Mapping[str, str], name: str, role: str) -> list[Message]:
+def _turn(row: Mapping[str, object], columns: Mapping[str, str], name: str, role: str) -> list[Message]:
     column = columns.get(name)
     text = None if column is None else text_of(row.get(column), column)
     if text is None or not text.strip():
@@ -124,13 +124,13 @@ def _turn(row: Mapping[str, Any], columns: Mapping[str, str], name: str, role: s
     return [Message(role, text, role == ASSISTANT)]
 
 
-def _alpaca(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message]:
+def _alpaca(row: Mapping[str, object], columns: Mapping[str, str]) -> list[Message]:
     parts = [message.content for name in ("instruction", "input") for message in _turn(row, columns, name, USER)]
     prompt = [Message(USER, "\n\n".join(parts))] if parts else []
     return [*prompt, *_turn(row, columns, "output", ASSISTANT)]
 
 
-def _prompt_and_completion(row: Mapping[str, Any], columns: Mapping[str, str]) -> list[Message]:
+def _prompt_and_completion(row: Mapping[str, object], columns: Mapping[str, str]) -> list[Message]:
     turns: list[Message] = []
     for name, role in (("prompt", USER), ("completion", ASSISTANT)):
         value = row.get(columns[name])
@@ -143,7 +143,7 @@ def _prompt_and_completion(row: Mapping[str, Any], columns: Mapping[str, str]) -
     return turns
 
 
-def _messages(value: Any, column: str) -> list[Message]:
+def _messages(value: object, column: str) -> list[Message]:
     if value is None:
         return []
     if not isinstance(value, list):
@@ -157,7 +157,7 @@ def _messages(value: Any, column: str) -> list[Message]:
     return made
 
 
-def _pretraining(entry: Mapping[str, Any], column: str) -> list[Message]:
+def _pretraining(entry: Mapping[str, object], column: str) -> list[Message]:
     """Take a message apart that holds ``<|user|>`` and ``<|assistant|>`` turns as text."""
     text = _content(entry.get("content"), column)
     before, *parts = _PRETRAINING_TURN.split(text)
@@ -168,7 +168,7 @@ def _pretraining(entry: Mapping[str, Any], column: str) -> list[Message]:
     return [Message(role, content.removesuffix("\n"), True) for role, content in turns]
 
 
-def _message(entry: Any, column: str) -> Message:
+def _message(entry: object, column: str) -> Message:
     if not isinstance(entry, dict):
         raise RowError(column, entry, "a message must be an object with a role and a content")
     named = entry.get("role", entry.get("from"))
@@ -184,24 +184,24 @@ def _message(entry: Any, column: str) -> Message:
     return Message(role, content, role == ASSISTANT and _weight(entry, column) > 0)
 
 
-def _weight(entry: Mapping[str, Any], column: str) -> float:
+def _weight(entry: Mapping[str, object], column: str) -> float:
     """Read the 0 or 1 that some data sets give a message to say whether it is learned."""
     for name in ("weight", "loss_weight"):
         weight = entry.get(name)
         if weight is not None:
             if isinstance(weight, bool) or weight not in (0, 1):
                 raise RowError(f"{column}.{name}", weight, "must be 0 or 1: other weights are not known")
-            return float(weight)
+            return 1.0 if weight == 1 else 0.0
     return 1.0
 
 
-def _content(value: Any, column: str) -> str:
+def _content(value: object, column: str) -> str:
     if isinstance(value, list):
         return "".join(_part(part, f"{column}[{place}]") for place, part in enumerate(value))
     return text_of(value, column) or ""
 
 
-def _part(part: Any, column: str) -> str:
+def _part(part: object, column: str) -> str:
     """Read one part of a content that is a list, as ``{"type": "text", "text": ...}``."""
     text = part.get("text", part.get("value")) if isinstance(part, dict) else part
     if not isinstance(text, str) or (isinstance(part, dict) and part.get("type", "text") != "text"):

@@ -83,14 +83,16 @@ def _read_json(path: Path) -> list[Row]:
     return _rows_of(path, value)
 
 
-def _rows_of(path: Path, value: Any) -> list[Row]:
+def _rows_of(path: Path, value: Row | list[object]) -> list[Row]:
     if isinstance(value, dict):
         lists = [entry for entry in value.values() if isinstance(entry, list) and entry and isinstance(entry[0], dict)]
         value = lists[0] if len(lists) == 1 else [value]
+    rows: list[Row] = []
     for number, row in enumerate(value, start=1):
         if not isinstance(row, dict):
             raise _not_an_object(f"{path}: row {number}", row)
-    return list(value)
+        rows.append(row)
+    return rows
 
 
 def _read_json_lines(path: Path, text: str) -> list[Row]:
@@ -113,7 +115,7 @@ def _json_error(path: Path, line: int, error: json.JSONDecodeError) -> DataError
     return DataError(f"{path}:{line}", rule=f"is not valid JSON: {error.msg} (column {error.colno})")
 
 
-def _not_an_object(where: str, row: Any) -> DataError:
+def _not_an_object(where: str, row: object) -> DataError:
     return DataError(where, value=row, rule="each row must be a JSON object with named columns")
 
 

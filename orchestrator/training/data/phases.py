@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +49,7 @@ def phase_of_rows(rows: Sequence[Row], phases: Sequence[Phase], where: str) -> l
     return [fits[0] for fits in fitting]
 
 
-def tag_of(row: Mapping[str, Any], path: str) -> Any:
+def tag_of(row: Mapping[str, object], path: str) -> object:
     """Return the value of a column; a dot leads into an object, or into an object written as JSON text. None: absent."""
     if path in row:
         return row[path]
@@ -112,7 +111,7 @@ def _check_columns(rows: Sequence[Row], paths: Sequence[str], where: str) -> Non
             raise DataError(where, "data.phases", path, "no row has this column", mend)
 
 
-def _text(value: Any, path: str, number: int, where: str) -> str:
+def _text(value: object, path: str, number: int, where: str) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -124,6 +123,6 @@ def _text(value: Any, path: str, number: int, where: str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _texts(values: Any) -> frozenset[str]:
+def _texts(values: object) -> frozenset[str]:
     listed = values if isinstance(values, list) else [values]
     return frozenset(_text(value, "where", 0, "data.phases") for value in listed)

@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import DataError, nearest
 from orchestrator.testbed import sources as testbed
@@ -19,6 +19,9 @@ from orchestrator.training.data.files import ROW_READERS, Row, kind_of, read_row
 from orchestrator.training.data.taxonomy import FILE_NAME, read_qna, taxonomy_files
 from orchestrator.training.model import hub
 from orchestrator.training.model.paths import looks_local, nearest_path
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _SAVED_MARKS = ("dataset_dict.json", "state.json")
 _BRANCHES = frozenset({"knowledge", "compositional_skills", "foundational_skills"})
@@ -130,7 +133,7 @@ class HubSource(Source):
         places = spread(len(data), limit)
         return hub.rows_of(data, places), places
 
-    def _load(self) -> Any:
+    def _load(self) -> Dataset:
         return hub.load_hub_data(self.reference.partition("#")[0], self.split)
 
 
@@ -281,6 +284,6 @@ def _digest_text(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def source_record(source: Source) -> dict[str, Any]:
+def source_record(source: Source) -> dict[str, str]:
     """Return what a tracker wants to know of a source: reference, split and digest of its content."""
     return {"reference": source.reference, "split": source.split, "digest": source.digest()}

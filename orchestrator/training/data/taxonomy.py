@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -33,7 +32,9 @@ _EXAMPLE_FIELDS = (*_PAIR_FIELDS, "context", "attribution")
 _CONTEXT_FIELDS = ("context", "questions_and_answers")
 _DOCUMENT_FIELDS = ("document", "document_outline", "domain")
 
-Lines = dict[tuple[Any, ...], int]
+Key = tuple[str | int, ...]
+"""The place of a value: names of fields and positions in lists."""
+Lines = dict[Key, int]
 
 
 def taxonomy_files(folder: Path) -> list[Path]:
@@ -84,17 +85,17 @@ class _Place:
     def __init__(self, path: Path, lines: Lines) -> None:
         self._path, self._lines = path, lines
 
-    def error(self, key: tuple[Any, ...], value: Any, rule: str, mend: str = "") -> DataError:
+    def error(self, key: Key, value: object, rule: str, mend: str = "") -> DataError:
         line = next((self._lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in self._lines), 1)
         return DataError(f"{self._path}:{line}", ".".join(map(str, key)), value, rule, mend)
 
-    def check_keys(self, key: tuple[Any, ...], values: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    def check_keys(self, key: Key, values: Mapping[str, object], known: tuple[str, ...]) -> None:
         for name in values:
             if name not in known:
                 mend = nearest(str(name), known) or f"known keys: {', '.join(known)}"
                 raise self.error((*key, name), None, "this key is not known in a qna.yaml file", mend)
 
-    def text(self, key: tuple[Any, ...], values: Mapping[str, Any], name: str) -> str:
+    def text(self, key: Key, values: Mapping[str, object], name: str) -> str:
         value = values.get(name)
         if not isinstance(value, str) or not value.strip():
             raise self.error(
@@ -106,7 +107,7 @@ class _Place:
         return value.strip()
 
 
-def _pairs(example: Any, key: tuple[Any, ...], where: _Place) -> Iterator[tuple[str, str, str]]:
+def _pairs(example: object, key: Key, where: _Place) -> Iterator[tuple[str, str, str]]:
     """Yield context (may be empty), question and answer of one seed example."""
     if not isinstance(example, dict):
         raise where.error(key, example, "a seed example is a mapping of fields")
@@ -133,7 +134,7 @@ def _messages(context: str, question: str, answer: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
 
 
-def _phase(leaf: str, values: Mapping[str, Any]) -> str:
+def _phase(leaf: str, values: Mapping[str, object]) -> str:
     """Knowledge stands under ``knowledge``; a file given by itself is knowledge if it names a document."""
     top = leaf.partition("/")[0]
     if top == "knowledge":
@@ -143,14 +144,14 @@ def _phase(leaf: str, values: Mapping[str, Any]) -> str:
     return "knowledge" if any(name in values for name in _DOCUMENT_FIELDS) else "skills"
 
 
-def _tag(values: Mapping[str, Any], name: str, where: _Place) -> str:
+def _tag(values: Mapping[str, object], name: str, where: _Place) -> str:
     value = values.get(name)
     if value is not None and not isinstance(value, str):
         raise where.error((name,), value, "must be text")
     return (value or "").strip()
 
 
-def _read_yaml(path: Path) -> tuple[Any, Lines]:
+def _read_yaml(path: Path) -> tuple[object, Lines]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -171,7 +172,7 @@ def _read_yaml(path: Path) -> tuple[Any, Lines]:
         raise DataError(str(path), rule=f"is not valid YAML: {str(error).partition(chr(10))[0]}") from error
 
 
-def _collect_lines(node: yaml.Node | None, key: tuple[Any, ...], lines: Lines) -> None:
+def _collect_lines(node: yaml.Node | None, key: Key, lines: Lines) -> None:
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             here = (*key, str(name.value))

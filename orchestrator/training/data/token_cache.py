@@ -117,7 +117,7 @@ class Stored:
     meta: Meta
 
 
-def key_of(*parts: Any) -> str:
+def key_of(*parts: object) -> str:
     """Return a stable key of JSON-able parts (hexadecimal)."""
     text = json.dumps([FORMAT_VERSION, *parts], sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -172,7 +172,7 @@ def _write(folder: Path, rows: Sequence[TokenRow], meta: Meta) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         lengths = [len(row.ids) for row in rows]
-        arrays: dict[str, NDArray[Any]] = {
+        arrays: dict[str, NDArray[np.generic]] = {
             "ids": np.concatenate([row.ids for row in rows]) if rows else np.zeros(0, np.int32),
             "is_answer": np.concatenate([row.is_answer for row in rows]) if rows else np.zeros(0, np.bool_),
             "offsets": np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64),

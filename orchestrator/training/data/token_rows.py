@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from orchestrator.errors import DataError
 from orchestrator.training.data.chat_template import ChatTemplate, Span, TemplateFault, puts_bos_first
 from orchestrator.training.data.conversations import Conversation
+from orchestrator.training.model.protocols import Tokenizer
 
 Ids = NDArray[np.int32]
 Mask = NDArray[np.bool_]
@@ -39,7 +40,7 @@ class TokenRow:
 def tokenise_conversations(
     conversations: Sequence[Conversation],
     row_numbers: Sequence[int],
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     template: ChatTemplate,
     where: str,
     progress: Progress | None = None,
@@ -65,7 +66,9 @@ def tokenise_conversations(
             progress(min(start + _BATCH, len(conversations)), len(conversations))
 
 
-def text_pieces(documents: Iterable[str], tokenizer: Any, max_length: int | None, limit: int | None) -> Iterator[Ids]:
+def text_pieces(
+    documents: Iterable[str], tokenizer: Tokenizer, max_length: int | None, limit: int | None
+) -> Iterator[Ids]:
     """Cut documents into pieces of at most ``max_length`` tokens, at least two each, ``limit`` in all.
 
     Every piece begins with the begin-of-sequence token where the tokenizer puts it before texts.
@@ -109,7 +112,7 @@ _start, _end = operator.itemgetter(0), operator.itemgetter(1)
 
 
 def _render_batch(
-    batch: Sequence[Conversation], numbers: Sequence[int], tokenizer: Any, template: ChatTemplate, where: str
+    batch: Sequence[Conversation], numbers: Sequence[int], tokenizer: Tokenizer, template: ChatTemplate, where: str
 ) -> tuple[list[str], list[list[Span]]]:
     texts, spans = [], []
     for number, conversation in zip(numbers, batch, strict=True):
@@ -124,7 +127,7 @@ def _render_batch(
     return texts, spans
 
 
-def _tokenise_batch(texts: Sequence[str], spans: Sequence[list[Span]], tokenizer: Any) -> Iterator[TokenRow]:
+def _tokenise_batch(texts: Sequence[str], spans: Sequence[list[Span]], tokenizer: Tokenizer) -> Iterator[TokenRow]:
     # verbose=False: rows longer than the model are judged by our own rule, not by a warning.
     options = {"add_special_tokens": False, "verbose": False}
     if tokenizer.is_fast:
@@ -141,7 +144,7 @@ def _tokenise_batch(texts: Sequence[str], spans: Sequence[list[Span]], tokenizer
         yield TokenRow(np.asarray(ids, dtype=np.int32), mask)
 
 
-def _tokens_before(prefix: str, ids: Sequence[int], tokenizer: Any, options: dict[str, Any]) -> int:
+def _tokens_before(prefix: str, ids: Sequence[int], tokenizer: Tokenizer, options: dict[str, Any]) -> int:
     """Return how many of ``ids`` the text before a place has in common with the whole text."""
     before = tokenizer(prefix, **options)["input_ids"]
     pairs = enumerate(zip(before, ids, strict=False))

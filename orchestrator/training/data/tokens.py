@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from orchestrator.errors import DataError
 from orchestrator.settings.trial_setup import DataSettings
 from orchestrator.training.data.chat_template import ChatTemplate
+from orchestrator.training.model.protocols import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Tokens:
         model_length: Longest sequence the model can take; None when it names no limit.
     """
 
-    tokenizer: Any
+    tokenizer: Tokenizer
     digest: str
     template: ChatTemplate
     model_length: int | None

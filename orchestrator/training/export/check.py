@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from orchestrator.training.methods.contract.method import Method
 from orchestrator.training.model.load import fresh_copy
 from orchestrator.training.setup.session import TrainingSession
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 PROBE_ROWS, PROBE_TOKENS = 2, 48
@@ -27,13 +30,13 @@ def make_probe(session: TrainingSession) -> Probe:
     """Return token ids of shape (2, up to 48) on which models are compared."""
     limit = session.tokens.model_length or 2 * PROBE_TOKENS
     length = max(2, min(PROBE_TOKENS, limit // 2))
-    model: Any = session.base
+    model: PreTrainedModel = session.base
     words = int(model.config.get_text_config().vocab_size)
     ids = torch.randint(words, (PROBE_ROWS, length), generator=torch.Generator().manual_seed(0)).to(session.device)
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
-def probe_logits(session: TrainingSession, model: Any, probe: Probe, method: Method | None) -> Tensor:
+def probe_logits(session: TrainingSession, model: nn.Module, probe: Probe, method: Method | None) -> Tensor:
     """Return the logits of the probe's tokens, float32 on the CPU, of shape (2, tokens, words)."""
     extra = {} if method is None else method.forward_kwargs(probe)
     with torch.no_grad(), session.autocast():
@@ -57,8 +60,8 @@ def read_back(session: TrainingSession, folder: Path, is_adapter: bool) -> nn.Mo
     if is_adapter:
         from peft import PeftModel
 
-        base: Any = fresh_copy(session.base, session.device)
-        loaded: Any = PeftModel.from_pretrained(base, folder)
+        base = fresh_copy(session.base, session.device)
+        loaded = PeftModel.from_pretrained(base, folder)
     else:
         from transformers import AutoModelForCausalLM
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -18,6 +18,9 @@ from orchestrator.training.model.load import find_model
 from orchestrator.training.setup.parts import stop_tokens
 from orchestrator.training.setup.session import TrainingSession
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 Form = Literal["model", "adapter", "merged"]
 
 
@@ -26,7 +29,13 @@ class ExportError(OrchestratorError):
 
 
 def write_weights(
-    session: TrainingSession, method: Method, model: Any, folder: Path, form: Form, dtype: str, start: Path | None
+    session: TrainingSession,
+    method: Method,
+    model: PreTrainedModel,
+    folder: Path,
+    form: Form,
+    dtype: str,
+    start: Path | None,
 ) -> torch.dtype:
     """Write weights and configuration; returns the type of the stored weights."""
     if form == "adapter":
@@ -34,7 +43,7 @@ def write_weights(
     if form == "merged":
         # In float32, on the CPU: a sum of small changes is lost in the eight bits of a bfloat16 weight.
         model = model.to("cpu").float()
-    final: Any = method.finalize(model)
+    final: PreTrainedModel = method.finalize(model)
     wanted = _stored_dtype(session) if dtype == "auto" else DTYPES[dtype]
     final = final.to(wanted)
     _name_stop_tokens(session, final)
@@ -43,7 +52,7 @@ def write_weights(
 
 
 def _write_adapter(
-    session: TrainingSession, method: Method, model: Any, folder: Path, dtype: str, start: Path | None
+    session: TrainingSession, method: Method, model: PreTrainedModel, folder: Path, dtype: str, start: Path | None
 ) -> torch.dtype:
     reference = base_reference(session)
     for config in model.peft_config.values():
@@ -52,7 +61,7 @@ def _write_adapter(
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(DTYPES[dtype])
-    options: dict[str, Any] = {} if start is None else {"path_initial_model_for_weight_conversion": str(start)}
+    options: dict[str, str] = {} if start is None else {"path_initial_model_for_weight_conversion": str(start)}
     with told(method):
         model.save_pretrained(folder, **options)
     (folder / "README.md").unlink(missing_ok=True)
@@ -81,26 +90,26 @@ def _stored_dtype(session: TrainingSession) -> torch.dtype:
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     if files:
         return stored_dtype(files[0])
-    base: Any = session.base
+    base: PreTrainedModel = session.base
     told = getattr(base.config, "dtype", None)
     return told if isinstance(told, torch.dtype) else torch.float32
 
 
-def _name_stop_tokens(session: TrainingSession, model: Any) -> None:
+def _name_stop_tokens(session: TrainingSession, model: PreTrainedModel) -> None:
     """Let ``generate`` and servers end an answer where training ended it."""
     settings = getattr(model, "generation_config", None)
     if settings is not None:
         settings.eos_token_id = _stops(session, model)
 
 
-def _stops(session: TrainingSession, model: Any) -> int | list[int]:
+def _stops(session: TrainingSession, model: PreTrainedModel) -> int | list[int]:
     stops = sorted(stop_tokens(session.tokens, model.config))
     return stops if len(stops) > 1 else stops[0]
 
 
 def _write_generation_settings(session: TrainingSession, folder: Path) -> None:
     """Write an adapter's generation settings: those of its base, ended where training ended answers."""
-    base: Any = session.base
+    base: PreTrainedModel = session.base
     settings = copy.deepcopy(base.generation_config)
     settings.eos_token_id = _stops(session, base)
     settings.save_pretrained(folder)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -43,6 +43,9 @@ from orchestrator.training.export.files import (
 from orchestrator.training.loop.checkpoints import load_checkpoint
 from orchestrator.training.methods.contract.method import Method
 from orchestrator.training.setup.session import TrainingSession
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["ExportError", "Exported", "base_reference", "export_form", "write_trained"]
 
@@ -144,13 +147,13 @@ def write_trained(
 
 def _restored(
     session: TrainingSession, config: TrialConfig, checkpoint: Path, start: Path, merge: bool
-) -> tuple[Method, Any, bool]:
+) -> tuple[Method, PreTrainedModel, bool]:
     """Return method, trained model, and whether its adapter must be rewritten (its start then lies in ``start``)."""
     found = load_checkpoint(checkpoint)
     if TrialConfig.from_dict(found.state["config"]) != config:
         raise CheckpointError(f"checkpoint {checkpoint} is of another configuration")
-    wrapped = session.wrapped(config)
-    method, model = wrapped[0], cast(Any, wrapped[1])
+    method, wrapped = session.wrapped(config)
+    model: PreTrainedModel = wrapped
     export_form(method, merge)
     converted = not merge and _takes_from_base(model)
     if converted:
@@ -160,7 +163,7 @@ def _restored(
     return method, model.eval(), converted
 
 
-def _takes_from_base(model: Any) -> bool:
+def _takes_from_base(model: PreTrainedModel) -> bool:
     configs = getattr(model, "peft_config", {})
     words = [str(getattr(config, "init_lora_weights", "")).lower() for config in configs.values()]
     return any(word.startswith(CONVERTED_STARTS) for word in words)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class TokenisedRows(PlannedRows, Protocol):
 
     lengths: NDArray[np.int32]
 
-    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]: ...
+    def __getitem__(self, index: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,9 @@ class MicroBatch:
 
 
 def split_by_tokens(
-    lengths: Sequence[int] | NDArray[Any], token_budget: int, overhead_tokens: int = PASS_OVERHEAD_TOKENS
+    lengths: Sequence[int] | NDArray[np.int32] | NDArray[np.int64],
+    token_budget: int,
+    overhead_tokens: int = PASS_OVERHEAD_TOKENS,
 ) -> list[NDArray[np.int64]]:
     """Split one effective batch into micro-batches of least cost.
 

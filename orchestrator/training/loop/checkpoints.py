@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
@@ -39,6 +39,31 @@ WEIGHTS, OPTIMIZER, STATE, MANIFEST = "weights.safetensors", "optimizer.safetens
 FORMAT = 1
 
 
+Plain = None | bool | int | float | str | list["Plain"]
+"""A JSON value without names, as an optimizer keeps beside its tensors."""
+
+
+class OptimizerState(TypedDict, total=False):
+    """A `state_dict` of `torch.optim.Optimizer`; empty where a checkpoint is read without its optimizer."""
+
+    state: dict[int, dict[str, Tensor | Plain]]
+    param_groups: list[dict[str, Any]]
+
+
+class PlainState(TypedDict):
+    """What an optimizer keeps beside its tensors."""
+
+    numbers: dict[str, dict[str, Plain]]
+    param_groups: list[dict[str, Plain]]
+
+
+class FileEntry(TypedDict):
+    """What the manifest says of a file."""
+
+    bytes: int
+    sha256: str
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What a checkpoint folder holds.
@@ -50,12 +75,12 @@ class Checkpoint:
     """
 
     weights: dict[str, Tensor]
-    optimizer: dict[str, Any]
+    optimizer: OptimizerState
     state: dict[str, Any]
 
 
 def save_checkpoint(
-    folder: Path, weights: Mapping[str, Tensor], optimizer: Optimizer, state: Mapping[str, Any]
+    folder: Path, weights: Mapping[str, Tensor], optimizer: Optimizer, state: Mapping[str, object]
 ) -> None:
     """Write a checkpoint to ``folder``, replacing one that is there.
 
@@ -146,7 +171,7 @@ def complete_checkpoint(folder: Path) -> bool:
     return all(_size(folder / name) == entry["bytes"] for name, entry in entries.items())
 
 
-def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+def load_optimizer(optimizer: Optimizer, saved: OptimizerState) -> None:
     """Put a saved state into an optimizer with the same parameter groups.
 
     Raises:
@@ -162,9 +187,9 @@ def load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
 
 
-def _split_optimizer(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _split_optimizer(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], PlainState]:
     tensors: dict[str, Tensor] = {}
-    numbers: dict[str, dict[str, Any]] = {}
+    numbers: dict[str, dict[str, Plain]] = {}
     for index, entries in state["state"].items():
         for key, value in entries.items():
             if isinstance(value, Tensor):
@@ -177,15 +202,17 @@ def _split_optimizer(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[
     return tensors, {"numbers": numbers, "param_groups": groups}
 
 
-def _join_optimizer(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> dict[str, Any]:
-    state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in plain["numbers"].items()}
+def _join_optimizer(tensors: Mapping[str, Tensor], plain: PlainState) -> OptimizerState:
+    state: dict[int, dict[str, Tensor | Plain]] = {
+        int(index): dict(values) for index, values in plain["numbers"].items()
+    }
     for name, tensor in tensors.items():
         index, key = name.split("/", 1)
         state.setdefault(int(index), {})[key] = tensor
     return {"state": state, "param_groups": plain["param_groups"]}
 
 
-def _plain(value: Any, what: str) -> Any:
+def _plain(value: object, what: str) -> Plain:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
@@ -205,7 +232,7 @@ def _storable(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def _json(values: Mapping[str, Any]) -> bytes:
+def _json(values: Mapping[str, object]) -> bytes:
     return json.dumps(values, indent=1).encode()
 
 
@@ -218,7 +245,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         raise OSError(int(number[1]) if number else errno.EIO, f"cannot be written: {error}", str(path)) from error
 
 
-def _flush_and_describe(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
+def _flush_and_describe(paths: Sequence[Path]) -> dict[str, FileEntry]:
     """Flush files to disk and return their sizes and digests; the disk works while the digests are computed."""
     with ThreadPoolExecutor(max_workers=len(paths)) as pool:
         flushes = [pool.submit(_flush, path) for path in paths]
@@ -228,7 +255,7 @@ def _flush_and_describe(paths: Sequence[Path]) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def _describe(path: Path) -> dict[str, Any]:
+def _describe(path: Path) -> FileEntry:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}
@@ -256,10 +283,10 @@ def _put_in_place(draft: Path, folder: Path) -> None:
     _flush(folder.parent)
 
 
-def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
+def _manifest(folder: Path) -> dict[str, FileEntry]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
-        files: dict[str, dict[str, Any]] = manifest["files"]
+        files: dict[str, FileEntry] = manifest["files"]
         formats = {manifest["format"]}
         sound = all(isinstance(entry["bytes"], int) and isinstance(entry["sha256"], str) for entry in files.values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -269,7 +296,7 @@ def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
     return files
 
 
-def _read(folder: Path, name: str, entry: Mapping[str, Any]) -> bytes:
+def _read(folder: Path, name: str, entry: FileEntry) -> bytes:
     try:
         content = (folder / name).read_bytes()
     except OSError as error:

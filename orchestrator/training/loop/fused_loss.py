@@ -8,11 +8,12 @@ arXiv 2410.10989, in plain PyTorch). Nothing is computed twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,20 @@ class LogitShape:
         return shaped if self.softcap is None else self.softcap * torch.tanh(shaped / self.softcap)
 
 
+class _Context(FunctionCtx):
+    """What the forward leaves to the backward: gradients and types of hidden states, weight and bias."""
+
+    needs_input_grad: tuple[bool, ...]
+    grads: tuple[Tensor | None, ...] | None
+    dtypes: tuple[torch.dtype | None, ...]
+
+
 class _FusedCrossEntropy(torch.autograd.Function):
     """Sum of cross-entropies of ``shape.apply(hidden @ weight.T + bias)`` against ``targets``."""
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: _Context,
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
@@ -71,7 +80,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         grads, ctx.grads = ctx.grads, None
         if grads is None:
             raise RuntimeError("the fused cross-entropy can be differentiated once only")
@@ -102,9 +111,8 @@ def fused_cross_entropy_sum(
     Returns:
         float32 scalar, nats summed over the n tokens; differentiable once.
     """
-    apply: Any = _FusedCrossEntropy.apply
-    total: Tensor = apply(hidden, weight, bias, targets, chunk_tokens, shape)
-    return total
+    apply: Callable[..., Tensor] = _FusedCrossEntropy.apply
+    return apply(hidden, weight, bias, targets, chunk_tokens, shape)
 
 
 def _loss_and_gradient(logits: Tensor, targets: Tensor, shape: LogitShape) -> tuple[Tensor, Tensor]:

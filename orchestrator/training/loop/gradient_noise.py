@@ -19,12 +19,12 @@ wild, so the noise scale is the ratio of two running averages (as in the paper's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 DECAY = 0.95
 """Weight of the past in the running averages: about twenty steps of memory."""
@@ -89,11 +89,11 @@ class NoiseAverage:
         self._seen += 1
         return self._trace / self._signal if self._trace > 0 and self._signal > 0 else None
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, float]:
         """Return a JSON-able state."""
         return {"trace": self._trace, "signal": self._signal, "seen": self._seen}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Put a state back."""
         self._trace, self._signal, self._seen = float(state["trace"]), float(state["signal"]), int(state["seen"])
 
@@ -157,5 +157,6 @@ class GradientSum:
         parameter.grad = None
 
 
-def _after_gradient(parameter: Any, act: Callable[[Tensor], None]) -> Any:
-    return parameter.register_post_accumulate_grad_hook(act)
+def _after_gradient(parameter: nn.Parameter, act: Callable[[Tensor], None]) -> RemovableHandle:
+    register: Callable[[Callable[[Tensor], None]], RemovableHandle] = parameter.register_post_accumulate_grad_hook
+    return register(act)

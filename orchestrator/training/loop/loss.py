@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from torch.nn import functional
 from orchestrator.training.loop.batches import IGNORED, MicroBatch
 from orchestrator.training.loop.fused_loss import LogitShape, fused_cross_entropy_sum
 from orchestrator.training.loop.memory_estimate import CPU_CHUNK_ELEMENTS
+from orchestrator.training.model.protocols import ModelConfig
 
 Path = Literal["fused", "selected", "full"]
 
@@ -56,7 +57,7 @@ class AnswerLoss:
     drop_mask: bool
     chunk_tokens: int
 
-    def sum(self, micro_batch: MicroBatch, extra: Mapping[str, Any] | None = None) -> Tensor:
+    def sum(self, micro_batch: MicroBatch, extra: Mapping[str, object] | None = None) -> Tensor:
         """Return the cross-entropy summed over the micro-batch's answer tokens, nats, float32 scalar.
 
         Args:
@@ -80,7 +81,7 @@ class AnswerLoss:
         chunk = _chunk_tokens(self.chunk_tokens, hidden, weight.shape[0])
         return fused_cross_entropy_sum(hidden, weight, bias, words, chunk_tokens=chunk, shape=self.shape)
 
-    def _hidden(self, arguments: Mapping[str, Any], keep: Callable[[Tensor], Tensor]) -> Tensor:
+    def _hidden(self, arguments: Mapping[str, object], keep: Callable[[Tensor], Tensor]) -> Tensor:
         """Run the model and return the hidden states that reach its output layer, ``[n, width]``."""
         assert self.head is not None, "only the path `full` does without an output layer"
         caught: list[Tensor] = []
@@ -94,8 +95,13 @@ class AnswerLoss:
             self.model(**arguments)
         return caught[-1]
 
-    def _inputs(self, micro_batch: MicroBatch, extra: Mapping[str, Any]) -> dict[str, Any]:
-        inputs: dict[str, Any] = {"input_ids": micro_batch.input_ids, "use_cache": False, **micro_batch.extra, **extra}
+    def _inputs(self, micro_batch: MicroBatch, extra: Mapping[str, object]) -> dict[str, object]:
+        inputs: dict[str, object] = {
+            "input_ids": micro_batch.input_ids,
+            "use_cache": False,
+            **micro_batch.extra,
+            **extra,
+        }
         if not self.drop_mask:
             inputs["attention_mask"] = micro_batch.attention_mask
         return inputs
@@ -131,8 +137,8 @@ def make_answer_loss(model: nn.Module, *, chunk_tokens: int, full_logits: bool, 
 
 def known_logit_shape(model: nn.Module) -> LogitShape:
     """Read from the config what known architectures do to their logits; `make_answer_loss` checks it."""
-    config: Any = getattr(model, "config", None)
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    config: ModelConfig | None = getattr(model, "config", None)
+    config = config.get_text_config() if config is not None and hasattr(config, "get_text_config") else config
     scale = 1.0
     if (divisor := getattr(config, "logits_scaling", None)) is not None:
         scale = 1.0 / float(divisor)
@@ -211,7 +217,7 @@ def _probing(model: nn.Module) -> Iterator[MicroBatch]:
 def _tapped(head: nn.Module, keep: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Pass ``head`` what ``keep`` makes of its input."""
 
-    def change(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    def change(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (keep(inputs[0]), *inputs[1:])
 
     handle = head.register_forward_pre_hook(change)
@@ -243,8 +249,9 @@ def _chunk_tokens(limit: int, hidden: Tensor, vocabulary: int) -> int:
     return limit if hidden.is_cuda else min(limit, max(32, CPU_CHUNK_ELEMENTS // vocabulary))
 
 
-def _in_one_type(hidden: Tensor, head: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+def _in_one_type(hidden: Tensor, head: nn.Module) -> tuple[Tensor, Tensor, Tensor | None]:
     """Give hidden states, weight and bias of a linear layer one type: autocast's where it is on, else the weight's."""
+    assert isinstance(head, nn.Linear), "only plain linear layers are computed here"
     weight, bias = head.weight, head.bias
     kind = hidden.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype

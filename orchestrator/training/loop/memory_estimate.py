@@ -17,10 +17,14 @@ estimate leans high. Not counted either: the runtime itself (CUDA context 0.3 to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator.settings.trial_setup import TrainingSettings
 from orchestrator.spec.trial.optimizers import find_optimizer
+from orchestrator.training.model.protocols import ModelConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 GIB = 2**30
 
@@ -42,7 +46,7 @@ class ModelShape:
     vocabulary: int
 
     @classmethod
-    def from_config(cls, config: Any, parameters: int) -> ModelShape:
+    def from_config(cls, config: ModelConfig, parameters: int) -> ModelShape:
         """Read the sizes from a transformers config (names differ between architectures)."""
         config = config.get_text_config() if hasattr(config, "get_text_config") else config
         width = int(_first(config, "hidden_size", "n_embd", "d_model"))
@@ -62,7 +66,7 @@ class ModelShape:
         )
 
     @classmethod
-    def of(cls, model: Any) -> ModelShape:
+    def of(cls, model: PreTrainedModel) -> ModelShape:
         """Read the sizes of a model that is loaded (or on the meta device)."""
         return cls.from_config(model.config, sum(parameter.numel() for parameter in model.parameters()))
 
@@ -153,9 +157,9 @@ def _logit_bytes(
     return chunk * shape.vocabulary * (10 if half else 8) + head_gradient
 
 
-def _first(config: Any, *names: str, default: Any = None) -> Any:
+def _first(config: ModelConfig, *names: str, default: int | str | None = None) -> int | str:
     for name in names:
-        value = getattr(config, name, None)
+        value: int | str | None = getattr(config, name, None)
         if value is not None:
             return value
     if default is None:

@@ -11,12 +11,14 @@ import gc
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from orchestrator.errors import CheckpointError, DeviceMemoryError
@@ -36,6 +38,9 @@ from orchestrator.training.loop.token_budgets import PROCESS_BUDGETS, TokenBudge
 from orchestrator.training.methods.contract.method import Method
 from orchestrator.training.model.activation_checkpointing import enable_activation_checkpointing
 from orchestrator.training.optimizers.build import make_optimizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Watch = Callable[[TrainingSignal], Decision | None]
 """Looks at each training signal as it comes; a decision halts the trial."""
@@ -175,7 +180,7 @@ class Trial:
             noise_corrected_grad_norm=None if result.noise is None else result.noise.corrected_norm,
         )
 
-    def _step_within_memory(self, sample_ids: Any, learning_rate: float) -> StepResult:
+    def _step_within_memory(self, sample_ids: NDArray[np.int64], learning_rate: float) -> StepResult:
         """Take the step; where memory runs out, halve the token budget and take the same step again."""
         states = self._random.snapshot()
         while True:
@@ -291,7 +296,7 @@ class Trial:
 
         The method may merge its adapter into the weights for good: the trial cannot train on afterwards.
         """
-        model: Any = self.method.finalize(self.model)
+        model: PreTrainedModel = self.method.finalize(self.model)
         model.save_pretrained(folder)
 
     def close(self) -> None:
@@ -311,7 +316,7 @@ class Trial:
         return wanted if remembered is None else min(wanted, remembered)
 
     def _prepare(self) -> StepRunner:
-        model: Any = self.model
+        model: PreTrainedModel = self.model
         if self.settings.gradient_checkpointing:
             enable_activation_checkpointing(model)
         answer_loss = make_answer_loss(
@@ -332,7 +337,7 @@ class Trial:
         )
 
 
-def _differences(saved: dict[str, Any], config: TrialConfig) -> list[str]:
+def _differences(saved: Mapping[str, object], config: TrialConfig) -> list[str]:
     """Name the fields in which a saved configuration differs (compared as JSON, where tuples are lists)."""
     current = json.loads(json.dumps(config.as_dict()))
     return sorted(key for key in saved.keys() | current.keys() if saved.get(key) != current.get(key))

@@ -8,11 +8,14 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from orchestrator.errors import DataError, nearest
 from orchestrator.training.model.paths import nearest_path
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _CONNECT_SECONDS = 5.0
 
@@ -54,7 +57,7 @@ def _only_cached(offline: bool) -> Iterator[None]:
             setattr(module, name, value)
 
 
-def load_hub_data(reference: str, split: str) -> Any:
+def load_hub_data(reference: str, split: str) -> Dataset:
     """Load one split of a data set from the hub (or from its local cache when the hub is out of reach).
 
     Args:
@@ -86,7 +89,7 @@ def load_hub_data(reference: str, split: str) -> Any:
         raise DataError(reference, rule=rule, mend=mend) from error
 
 
-def load_saved_data(folder: Path, split: str) -> Any:
+def load_saved_data(folder: Path, split: str) -> Dataset:
     """Load one split of a folder written by ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk``.
 
     Raises:
@@ -107,7 +110,7 @@ def load_saved_data(folder: Path, split: str) -> Any:
     return saved[split]
 
 
-def rows_of(data: Any, places: Sequence[int]) -> list[dict[str, Any]]:
+def rows_of(data: Dataset, places: Sequence[int]) -> list[dict[str, object]]:
     """Return the rows of a ``datasets.Dataset`` at some positions, class labels by their names."""
     import datasets
 

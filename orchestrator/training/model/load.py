@@ -10,13 +10,13 @@ import hashlib
 import json
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import safetensors
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -25,8 +25,16 @@ from orchestrator.settings.trial_setup import ModelSettings, TrainingSettings
 from orchestrator.testbed.sources import base_model_path
 from orchestrator.training.model import hub
 from orchestrator.training.model.paths import looks_local, nearest_path
+from orchestrator.training.model.protocols import ModelConfig, Tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 T = TypeVar("T")
+Options = dict[str, object]
+"""Keyword arguments of ``from_pretrained``."""
+Loaded = tuple["PreTrainedModel", Mapping[str, Collection[str]]]
+"""A model, and what was found of its weights (``missing_keys``, ...)."""
 TESTBED = "testbed"
 _LENGTH_FIELDS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length")
 _SAMPLED_BYTES = 1 << 20
@@ -51,13 +59,13 @@ def find_model(settings: ModelSettings) -> str:
     return settings.path
 
 
-def load_config(settings: ModelSettings) -> Any:
+def load_config(settings: ModelSettings) -> ModelConfig:
     """Return the model's configuration; no weights are read.
 
     Raises:
         ModelError: If the model is missing, wants code of its own to run, or is no causal language model.
     """
-    config = _guarded(settings, lambda path, options: AutoConfig.from_pretrained(path, **options))
+    config: ModelConfig = _guarded(settings, lambda path, options: AutoConfig.from_pretrained(path, **options))
     own_code = settings.trust_remote_code and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})
     if not own_code and type(config) not in AutoModelForCausalLM._model_mapping:
         rule = f"is a {config.model_type} model, which is no causal language model that transformers knows"
@@ -65,13 +73,18 @@ def load_config(settings: ModelSettings) -> Any:
     return config
 
 
-def load_tokenizer(settings: ModelSettings) -> Any:
+def load_tokenizer(settings: ModelSettings) -> Tokenizer:
     """Return the model's tokenizer.
 
     Raises:
         ModelError: If there is none, it cannot be read, or it wants code of its own to run.
     """
-    return _guarded(settings, lambda path, options: AutoTokenizer.from_pretrained(path, **options), "tokenizer")
+
+    def load(path: str, options: Options) -> Tokenizer:
+        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(path, **options)
+        return tokenizer
+
+    return _guarded(settings, load, "tokenizer")
 
 
 def load_model(settings: ModelSettings, training: TrainingSettings, device: torch.device) -> nn.Module:
@@ -85,7 +98,7 @@ def load_model(settings: ModelSettings, training: TrainingSettings, device: torc
     attention = "sdpa" if settings.attention == "auto" else settings.attention
     wanted = {"config": config, "dtype": training_dtype(training, device), "use_safetensors": True}
 
-    def load(path: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    def load(path: str, options: Options) -> Loaded:
         arguments = {**wanted, **options, "output_loading_info": True}
         try:
             return _from_pretrained(path, attn_implementation=attention, **arguments)
@@ -108,7 +121,7 @@ def fresh_copy(base: nn.Module, device: torch.device) -> nn.Module:
 
     Weights go to the device straight away, so that no second copy stands on the CPU on the way.
     """
-    memo: dict[int, Any] = {}
+    memo: dict[int, Tensor] = {}
     for parameter in base.parameters():
         moved = parameter.detach().to(device, copy=True)
         memo[id(parameter)] = nn.Parameter(moved, requires_grad=parameter.requires_grad)
@@ -124,7 +137,7 @@ def training_dtype(training: TrainingSettings, device: torch.device) -> torch.dt
     return torch.bfloat16 if training.precision == "bfloat16" else torch.float32
 
 
-def model_length_limit(config: Any) -> int | None:
+def model_length_limit(config: ModelConfig) -> int | None:
     """Return the longest sequence in tokens that a configuration allows; None when it names no limit."""
     text = config.get_text_config()
     for field in _LENGTH_FIELDS:
@@ -134,12 +147,12 @@ def model_length_limit(config: Any) -> int | None:
     return None
 
 
-def vocabulary_size(tokenizer: Any) -> int:
+def vocabulary_size(tokenizer: Tokenizer) -> int:
     """Return one more than the largest token id that the tokenizer can give."""
     return 1 + int(max(tokenizer.get_vocab().values()))
 
 
-def check_vocabulary(tokenizer: Any, config: Any, where: str) -> None:
+def check_vocabulary(tokenizer: Tokenizer, config: ModelConfig, where: str) -> None:
     """Check that every token has an embedding.
 
     Raises:
@@ -151,12 +164,14 @@ def check_vocabulary(tokenizer: Any, config: Any, where: str) -> None:
         raise ModelError(where, "tokenizer", rule=rule, mend="give the tokenizer that belongs to the model")
 
 
-def padding_id(tokenizer: Any) -> int:
+def padding_id(tokenizer: Tokenizer) -> int:
     """Return the id to pad with; without a pad token the end-of-sequence token, which is masked where it pads."""
-    return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+    chosen = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    assert chosen is not None, "a tokenizer without an end-of-sequence token is refused with its template"
+    return int(chosen)
 
 
-def tokenizer_digest(tokenizer: Any) -> str:
+def tokenizer_digest(tokenizer: Tokenizer) -> str:
     """Return a digest of everything that decides how the tokenizer cuts text."""
     if tokenizer.is_fast:
         text = tokenizer.backend_tokenizer.to_str()
@@ -182,7 +197,7 @@ def weights_digest(path: str, revision: str | None) -> str:
     return total.hexdigest()
 
 
-def count_parameters(config: Any, settings: ModelSettings) -> tuple[int, str]:
+def count_parameters(config: ModelConfig, settings: ModelSettings) -> tuple[int, str]:
     """Return the number of parameters (tied ones once) and the model class, without weights in memory."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=settings.trust_remote_code)
@@ -199,12 +214,12 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
-def _from_pretrained(path: str, **arguments: Any) -> tuple[Any, Any]:
+def _from_pretrained(path: str, **arguments: object) -> Loaded:
     model, info = AutoModelForCausalLM.from_pretrained(path, **arguments)
     return model, info
 
 
-def _settle_generation(model: Any) -> None:
+def _settle_generation(model: PreTrainedModel) -> None:
     """Make the generation settings that came with the model consistent, so that they can be saved again."""
     try:
         model.generation_config.validate(strict=True)
@@ -234,12 +249,12 @@ def _inner_model(folder: Path) -> str:
     return f"perhaps {folder / inner[0]} is meant" if inner else ""
 
 
-def _guarded(settings: ModelSettings, load: Callable[[str, dict[str, Any]], T], part: str = "") -> T:
+def _guarded(settings: ModelSettings, load: Callable[[str, Options], T], part: str = "") -> T:
     """Call a loader of transformers and turn what it raises into one clear error."""
     quiet_libraries()
     path = find_model(settings)
     local = Path(path).is_dir()
-    options: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}
+    options: Options = {"trust_remote_code": settings.trust_remote_code}
     if not local:
         options |= {"revision": settings.revision, "local_files_only": not hub.is_reachable()}
     try:
@@ -249,7 +264,7 @@ def _guarded(settings: ModelSettings, load: Callable[[str, dict[str, Any]], T], 
             settings.path, part, rule=f"has damaged weights: {error}", mend="copy the model again"
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError) as error:
-        raise _explain(settings, part, error, options.get("local_files_only", False)) from error
+        raise _explain(settings, part, error, options.get("local_files_only") is True) from error
 
 
 def _explain(settings: ModelSettings, part: str, error: Exception, offline: bool) -> ModelError:

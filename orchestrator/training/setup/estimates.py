@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import psutil
 import torch
@@ -132,7 +131,7 @@ class TrialEstimator:
         method = build_method(config.method, config.method_options)
         try:
             with torch.device("meta"):
-                model: Any = AutoModelForCausalLM.from_config(self._config)
+                model = AutoModelForCausalLM.from_config(self._config)
                 context = MethodContext(steps=max(1, config.samples // config.effective_batch_size), seed=config.seed)
                 wrapped = method.wrap_model(model, context)
         except (RuntimeError, NotImplementedError, ValueError):

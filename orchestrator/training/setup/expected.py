@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoConfig
@@ -17,6 +16,7 @@ from orchestrator.training.data.sources import HubSource, open_source
 from orchestrator.training.model import hub
 from orchestrator.training.model.architectures import ARCHITECTURES, architecture_folder
 from orchestrator.training.model.load import count_parameters, load_config, model_length_limit, training_dtype
+from orchestrator.training.model.protocols import ModelConfig
 from orchestrator.training.setup.inspect import EvaluationSummary, LengthSummary, ModelSummary, RowSummary, SetupReport
 
 NOT_READ = "not read"
@@ -65,7 +65,7 @@ def expect_setup(setup: TrialSetup, missing: list[InputError]) -> SetupReport:
     )
 
 
-def expected_config(settings: ModelSettings) -> Any:
+def expected_config(settings: ModelSettings) -> ModelConfig:
     """Return the model's configuration: its own where it is here, else the one that comes with the package.
 
     Raises:
@@ -82,7 +82,8 @@ def expected_config(settings: ModelSettings) -> Any:
                 rule=f"{error.rule}, and its architecture does not come with this package",
                 mend=f"give a folder with its config.json, or one of {known}",
             ) from error
-        return AutoConfig.from_pretrained(str(folder))
+        config: ModelConfig = AutoConfig.from_pretrained(str(folder))
+        return config
 
 
 def _bare_folder(path: str) -> Path | None:
@@ -125,7 +126,7 @@ def _missing_source(reference: str, split: str) -> DataError | None:
     return None
 
 
-def _model_summary(setup: TrialSetup, config: Any) -> ModelSummary:
+def _model_summary(setup: TrialSetup, config: ModelConfig) -> ModelSummary:
     parameters, model_class = count_parameters(config, setup.model)
     return ModelSummary(
         path=setup.model.path,

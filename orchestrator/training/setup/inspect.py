@@ -6,13 +6,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.settings.trial_setup import TrialSetup
-from orchestrator.training.data.token_cache import TokenisedData
+from orchestrator.training.data.token_cache import Meta, TokenisedData
 from orchestrator.training.data.token_rows import Progress
 from orchestrator.training.evaluations import scorers
 from orchestrator.training.model.load import count_parameters, training_dtype, vocabulary_size
@@ -126,7 +125,7 @@ class SetupReport:
     parts: tuple[PartSummary, ...] = ()
     missing: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return a JSON-able dictionary."""
         return asdict(self)
 
@@ -211,7 +210,7 @@ def _model_summary(setup: TrialSetup, parts: SetupParts, device: str) -> ModelSu
     )
 
 
-def _part_summaries(notes: Mapping[str, Any]) -> tuple[PartSummary, ...]:
+def _part_summaries(notes: Meta) -> tuple[PartSummary, ...]:
     return tuple(
         PartSummary(
             part["name"],
@@ -226,7 +225,7 @@ def _part_summaries(notes: Mapping[str, Any]) -> tuple[PartSummary, ...]:
     )
 
 
-def _row_summary(notes: Mapping[str, Any]) -> RowSummary:
+def _row_summary(notes: Meta) -> RowSummary:
     total = merged_notes(notes)
     return RowSummary(
         source=total["source"],

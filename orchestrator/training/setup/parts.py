@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import ModelError
 from orchestrator.settings.trial_setup import ModelSettings, TrialSetup
 from orchestrator.training.data.chat_template import load_template
 from orchestrator.training.data.prepare import PreparedData, PreparedSet, Tokens, prepare_data
+from orchestrator.training.data.token_cache import Meta
 from orchestrator.training.data.token_rows import Progress
 from orchestrator.training.evaluations import scorers
 from orchestrator.training.evaluations.contract.evaluation import AnswerTokens, SetSources
@@ -22,6 +21,7 @@ from orchestrator.training.model.load import (
     padding_id,
     tokenizer_digest,
 )
+from orchestrator.training.model.protocols import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SetupParts:
         sets: Evaluation sets with their rows, in the order of the setup.
     """
 
-    config: Any
+    config: ModelConfig
     tokens: Tokens
     data: PreparedData
     sets: tuple[PreparedSet, ...]
@@ -53,7 +53,7 @@ class SetupParts:
         )
 
 
-def load_tokens(settings: ModelSettings) -> tuple[Any, Tokens]:
+def load_tokens(settings: ModelSettings) -> tuple[ModelConfig, Tokens]:
     """Return the model's configuration and what turns text into its tokens; no weights are read.
 
     Raises:
@@ -85,13 +85,14 @@ def load_parts(setup: TrialSetup, cache_dir: Path, progress: Progress | None = N
     return SetupParts(config, tokens, data, sets)
 
 
-def stop_tokens(tokens: Tokens, config: Any) -> frozenset[int]:
+def stop_tokens(tokens: Tokens, config: ModelConfig) -> frozenset[int]:
     """Return the tokens that end an answer: end of sequence, and the template's end-of-turn token.
 
     Raises:
         ModelError: If the end of a turn is not one token of the tokenizer.
     """
     tokenizer = tokens.tokenizer
+    assert tokenizer.eos_token_id is not None, "a tokenizer without it is refused with its template"
     stops = {int(tokenizer.eos_token_id)}
     configured = getattr(config, "eos_token_id", None)
     stops.update(
@@ -106,7 +107,7 @@ def stop_tokens(tokens: Tokens, config: Any) -> frozenset[int]:
     return frozenset(stops)
 
 
-def merged_notes(notes: Mapping[str, Any]) -> dict[str, Any]:
+def merged_notes(notes: Meta) -> Meta:
     """Add up the notes of a source's parts: counts are summed, formats and columns are those of the first part."""
     parts = notes["parts"]
     total = dict(parts[0])

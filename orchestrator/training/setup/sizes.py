@@ -8,10 +8,14 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import ModelError
 from orchestrator.settings.trial_setup import DataSettings, ModelSettings
+
+if TYPE_CHECKING:
+    from orchestrator.training.data.conversations import Conversation
+    from orchestrator.training.model.protocols import ModelConfig, Tokenizer
 
 SAMPLED_ROWS = 512
 """Rows whose lengths are measured, spread evenly over the data."""
@@ -69,7 +73,7 @@ class DataFacts:
     too_long_share: float
     is_estimate: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return a JSON-able dictionary."""
         return asdict(self)
 
@@ -189,7 +193,7 @@ def _expected(data: DataSettings) -> DataFacts:
     )
 
 
-def _load_config(settings: ModelSettings) -> Any:
+def _load_config(settings: ModelSettings) -> ModelConfig:
     """Return the model's own configuration, weights or not, or the one of that hub id that comes with the package."""
     from transformers import AutoModelForCausalLM
 
@@ -203,7 +207,7 @@ def _load_config(settings: ModelSettings) -> Any:
     return config
 
 
-def _load_tokenizer(settings: ModelSettings) -> Any:
+def _load_tokenizer(settings: ModelSettings) -> Tokenizer:
     from transformers import AutoTokenizer
 
     from orchestrator.training.model.load import load_tokenizer
@@ -213,13 +217,14 @@ def _load_tokenizer(settings: ModelSettings) -> Any:
         return load_tokenizer(settings)
     try:
         # Not `load_tokenizer`: it wants the weights to be there too.
-        return AutoTokenizer.from_pretrained(str(folder), trust_remote_code=settings.trust_remote_code)
+        tokenizer: Tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=settings.trust_remote_code)
+        return tokenizer
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(settings.path, rule=f"its tokenizer cannot be read: {error}") from error
 
 
 def _lengths(
-    conversations: list[Any], numbers: list[int], data: DataSettings, model: ModelSettings
+    conversations: list[Conversation], numbers: list[int], data: DataSettings, model: ModelSettings
 ) -> tuple[list[int], list[int], int | None, bool]:
     """Return tokens and learned tokens of each row, the length limit, and whether they are estimates."""
     from orchestrator.training.data.chat_template import load_template

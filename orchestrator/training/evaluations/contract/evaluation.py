@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from orchestrator.training.evaluations.contract.generation import GreedySettings
 from orchestrator.training.loop.batches import IGNORED, MicroBatch, pad_rows, split_by_tokens
 from orchestrator.training.loop.loss import AnswerLoss
 from orchestrator.training.methods.contract.method import Method
+from orchestrator.training.model.protocols import ModelConfig, Tokenizer
 
 _LOGITS_ON_CPU = 2**23
 _LOGITS_ON_DEVICE = 2**28
@@ -45,7 +45,7 @@ class AnswerTokens:
         template: Chat template; None only where no set needs one.
     """
 
-    tokenizer: Any
+    tokenizer: Tokenizer
     pad_id: int
     stop_ids: frozenset[int]
     length_limit: int | None
@@ -256,7 +256,7 @@ def ratio_with_error(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> 
     return ratio, float(np.sqrt((residuals**2).sum() * rows / (rows - 1)) / total)
 
 
-def answer_logits(loss: AnswerLoss, batch: MicroBatch, extra: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+def answer_logits(loss: AnswerLoss, batch: MicroBatch, extra: Mapping[str, object]) -> tuple[Tensor, Tensor]:
     """Return the logits that predict each answer token, ``[answer tokens, words]``, and the tokens, row by row.
 
     Where the output layer works token by token (every path of `AnswerLoss` but ``full``) it sees only
@@ -265,7 +265,7 @@ def answer_logits(loss: AnswerLoss, batch: MicroBatch, extra: Mapping[str, Any])
     targets = batch.labels[:, 1:]
     predicting = targets != IGNORED
     length = batch.labels.shape[1]
-    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False, **batch.extra, **extra}
+    inputs: dict[str, object] = {"input_ids": batch.input_ids, "use_cache": False, **batch.extra, **extra}
     if not loss.drop_mask:
         inputs["attention_mask"] = batch.attention_mask
     if loss.path == "full" or loss.head is None:
@@ -290,13 +290,15 @@ def as_data(rows: Sequence[TokenRow]) -> TokenisedData:
 
 def _batch_tokens(model: nn.Module, device: torch.device) -> int:
     """Return the padded tokens of one evaluation batch, so that its logits stay small."""
-    config: Any = getattr(model, "config", None)
-    words = config.get_text_config().vocab_size if hasattr(config, "get_text_config") else 50_000
+    config: ModelConfig | None = getattr(model, "config", None)
+    words = 50_000
+    if config is not None and hasattr(config, "get_text_config"):
+        words = config.get_text_config().vocab_size
     elements = _LOGITS_ON_CPU if device.type == "cpu" else _LOGITS_ON_DEVICE
     return max(256, min(_LARGEST_BATCH_TOKENS, elements // int(words)))
 
 
-def _ended(tokenizer: Any, stop_texts: Sequence[str]) -> Any:
+def _ended(tokenizer: Tokenizer, stop_texts: Sequence[str]) -> Callable[[Sequence[int]], bool] | None:
     if not stop_texts:
         return None
 

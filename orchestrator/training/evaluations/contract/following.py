@@ -8,11 +8,12 @@ only the others need to be generated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from orchestrator.training.data.prepare import PreparedSet
 from orchestrator.training.data.token_rows import Ids
 from orchestrator.training.evaluations.contract.evaluation import Subject
+from orchestrator.training.model.protocols import Tokenizer
 
 _INCOMPLETE = "\ufffd"
 """What a tokenizer of bytes decodes the first bytes of a character to."""
@@ -49,7 +50,7 @@ def may_become(text: str, reference: str) -> bool:
     return reference.startswith(" ".join(text.rstrip(_INCOMPLETE).split()))
 
 
-def appends(tokenizer: Any) -> bool:
+def appends(tokenizer: Tokenizer) -> bool:
     """Whether further tokens only append to the text of those before; some tokenizers also tidy up spaces."""
     return not getattr(tokenizer, "clean_up_tokenization_spaces", False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from transformers import GenerationConfig
 
 from orchestrator.training.data.token_rows import Ids
+
+if TYPE_CHECKING:
+    from transformers import Cache, PreTrainedModel
 
 _KEEP_SHARE = 0.6
 """Finished rows leave the batch once no more than this share of it still runs; leaving earlier costs more copies."""
@@ -42,7 +45,7 @@ class GreedySettings:
     ended: Callable[[Sequence[int]], bool] | None = None
 
 
-ForwardArguments = Callable[[Mapping[str, Tensor]], dict[str, Any]]
+ForwardArguments = Callable[[Mapping[str, Tensor]], Mapping[str, object]]
 
 
 def generate_greedy(
@@ -107,7 +110,7 @@ def _batches(lengths: Sequence[int], settings: GreedySettings) -> list[list[int]
 
 
 def _is_steppable(model: nn.Module) -> bool:
-    base: Any = getattr(model, "get_base_model", lambda: model)()
+    base: nn.Module = getattr(model, "get_base_model", lambda: model)()
     return set(inspect.signature(base.forward).parameters) >= _STEP_ARGUMENTS
 
 
@@ -129,7 +132,7 @@ def _step(model: nn.Module, ids: Tensor, mask: Tensor, settings: GreedySettings,
     active = torch.arange(len(ids), device=ids.device)
     running = torch.ones(len(ids), dtype=torch.bool, device=ids.device)
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    cache: Any = None
+    cache: Cache | None = None
     for place in range(new_tokens):
         output = model(
             input_ids=ids,
@@ -163,7 +166,12 @@ def _step(model: nn.Module, ids: Tensor, mask: Tensor, settings: GreedySettings,
 
 
 def _by_generate(
-    model: nn.Module, ids: Tensor, mask: Tensor, settings: GreedySettings, new_tokens: int, extra: Mapping[str, Any]
+    model: PreTrainedModel,
+    ids: Tensor,
+    mask: Tensor,
+    settings: GreedySettings,
+    new_tokens: int,
+    extra: Mapping[str, object],
 ) -> list[list[int]]:
     plan = GenerationConfig(
         do_sample=False,
@@ -172,8 +180,7 @@ def _by_generate(
         pad_token_id=settings.pad_id,
         eos_token_id=sorted(settings.stop_ids),
     )
-    generate: Any = model.generate
-    made = generate(input_ids=ids, attention_mask=mask, generation_config=plan, **extra)
+    made = model.generate(input_ids=ids, attention_mask=mask, generation_config=plan, **extra)
     rows: list[list[int]] = made[:, ids.shape[1] :].tolist()
     return rows
 

@@ -63,7 +63,7 @@ class FunctionScorer(Scorer):
             found = dict(said)
         return SetScores(checked_scores(found, self._kind.metrics, settings.name, f"{code.place}: {code.name}"))
 
-    def _arguments(self, entry: PreparedSet, subject: Subject) -> tuple[Any, ...]:
+    def _arguments(self, entry: PreparedSet, subject: Subject) -> tuple[object, ...]:
         pairs = split_answers(entry)
         references = [subject.text(reference) for _, reference in pairs]
         if self._kind.gives == "answers":

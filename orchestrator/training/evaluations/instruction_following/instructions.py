@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Protocol
 
 import numpy as np
 import tokenizers
@@ -38,6 +39,15 @@ from orchestrator.training.evaluations.contract.prompts import prompt_rows
 _RULES = "lm_eval.tasks.ifeval"
 _NEED_SENTENCES = frozenset({"length_constraints:number_sentences", "change_case:capital_word_frequency"})
 """Rules that count with NLTK's sentence model, which is a download of its own."""
+
+
+class Verdict(Protocol):
+    """What lm-eval's rules say of an answer: whether it follows each of its instructions."""
+
+    follow_instruction_list: list[bool]
+
+
+Check = Callable[[object, str], Verdict]
 
 
 class InstructionScorer(Scorer):
@@ -84,12 +94,12 @@ class InstructionScorer(Scorer):
         return SetScores(metrics)
 
 
-def _follows(check: Any, rules: Any, row: Row, answer: str) -> list[bool]:
+def _follows(check: Check, rules: ModuleType, row: Row, answer: str) -> list[bool]:
     example = rules.InputExample(0, row["instruction_id_list"], row["prompt"], row["kwargs"])
     return [bool(each) for each in check(example, answer).follow_instruction_list]
 
 
-def _rules(name: str) -> Any:
+def _rules(name: str) -> ModuleType:
     """Return lm-eval's rules; what NLTK says while it looks for its files is kept off the terminal.
 
     Raises:
@@ -103,7 +113,7 @@ def _rules(name: str) -> Any:
     return rules
 
 
-def _checked(rows: Sequence[Row], numbers: Sequence[int], settings: EvaluationSet, rules: Any) -> list[int]:
+def _checked(rows: Sequence[Row], numbers: Sequence[int], settings: EvaluationSet, rules: ModuleType) -> list[int]:
     """Return the places of the rows whose rules can be checked here.
 
     Raises:
@@ -159,7 +169,7 @@ def _has_sentences() -> bool:
     return True
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def _plain(row: Row) -> dict[str, object]:
     return {
         "prompt": str(row["prompt"]),
         "instruction_id_list": row["instruction_id_list"],

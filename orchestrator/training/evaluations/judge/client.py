@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -144,7 +143,7 @@ class JudgeClient:
 def _content(response: requests.Response) -> str | None:
     """Return the text of a completion, None where the body is no completion."""
     try:
-        body: Any = response.json()
+        body = response.json()
         content = body["choices"][0]["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError):
         return None

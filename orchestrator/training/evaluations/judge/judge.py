@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import tokenizers
@@ -150,7 +149,7 @@ def _mean_by_question(places: Sequence[tuple[int, int]], values: Sequence[float 
 
 
 def _task(row: Row, number: int, where: str) -> Task:
-    turns: Any = row.get("turns")
+    turns: object = row.get("turns")
     place = f"{where}: row {number}"
     if turns is None:
         raise DataError(
@@ -177,7 +176,7 @@ def _read_baseline(settings: EvaluationSet, tasks: Sequence[Task]) -> dict[str, 
     where = settings.judge.baseline
     answers: dict[str, list[str]] = {}
     for row in open_source(where).rows():
-        choices: Any = row.get("choices")
+        choices: object = row.get("choices")
         turns = choices[0].get("turns") if isinstance(choices, list) and choices else row.get("turns")
         answers[str(row.get("question_id"))] = list(turns or [])
     short = next((task for task in tasks if len(answers.get(task.key, [])) < len(task.turns)), None)

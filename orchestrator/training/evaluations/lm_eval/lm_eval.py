@@ -8,7 +8,6 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -68,7 +67,7 @@ class LmEvalScorer(Scorer):
         return SetScores(metrics)
 
 
-def _metrics(task: str, values: Mapping[str, Any]) -> dict[str, Metric]:
+def _metrics(task: str, values: Mapping[str, object]) -> dict[str, Metric]:
     """Return lm-eval's ``METRIC,FILTER`` keys as ours, with their standard errors (NaN for ``N/A``)."""
     from orchestrator.training.evaluations.lm_eval.tasks import metric_name
 

@@ -7,7 +7,7 @@ are generated with a cache from which finished rows leave. Long inputs lose thei
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from lm_eval.api.model import TemplateLM
@@ -18,6 +18,9 @@ from orchestrator.training.data.chat_template import puts_bos_first
 from orchestrator.training.data.conversations import Message
 from orchestrator.training.data.token_rows import TokenRow
 from orchestrator.training.evaluations.contract.evaluation import Subject, as_data
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
 
 DEFAULT_NEW_TOKENS = 256
 """What lm-eval generates where a task does not say."""
@@ -39,6 +42,7 @@ class SubjectModel(TemplateLM):  # type: ignore[misc]
     @property
     def eot_token_id(self) -> int:
         """Token that ends a text."""
+        assert self.tokenizer.eos_token_id is not None, "a tokenizer without it is refused with its template"
         return int(self.tokenizer.eos_token_id)
 
     @property
@@ -72,7 +76,7 @@ class SubjectModel(TemplateLM):  # type: ignore[misc]
         # The last turn is begun for the model (lm-eval's gen_prefix).
         return template.prompt(self.tokenizer, turns[:-1]) + turns[-1].content
 
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: object) -> list[int]:
         """Return the tokens of a text; the start token is put once where the tokenizer puts it."""
         special = add_special_tokens
         if special is None:
@@ -81,7 +85,7 @@ class SubjectModel(TemplateLM):  # type: ignore[misc]
         return ids
 
     def _loglikelihood_tokens(
-        self, requests: Sequence[tuple[Any, list[int], list[int]]], **kwargs: Any
+        self, requests: Sequence[tuple[object, list[int], list[int]]], **kwargs: object
     ) -> list[tuple[float, bool]]:
         rows = []
         for _, context, continuation in requests:
@@ -92,7 +96,7 @@ class SubjectModel(TemplateLM):  # type: ignore[misc]
         losses, _, greedy = self._subject.row_scores(as_data(rows))
         return [(-float(loss), bool(best)) for loss, best in zip(losses, greedy, strict=True)]
 
-    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
+    def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:
         """Return the log-likelihood of whole texts, in windows that do not overlap."""
         windows: list[tuple[int, list[int], list[int]]] = []
         for place, request in enumerate(requests):
@@ -110,7 +114,7 @@ class SubjectModel(TemplateLM):  # type: ignore[misc]
             totals[place] += score
         return totals
 
-    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+    def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
         """Return greedy answers, cut at a task's stop texts."""
         answers = [""] * len(requests)
         groups: dict[tuple[int, tuple[str, ...]], list[int]] = {}

@@ -13,13 +13,38 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from orchestrator.errors import DataError, nearest
 from orchestrator.settings.trial_setup import EvaluationSet
 
-Index = dict[str, dict[str, Any]]
-"""Name of a task, group or tag -> ``folder`` (relative to lm-eval's own) and ``parts`` (names that belong to it)."""
+if TYPE_CHECKING:
+    from lm_eval.api.group import Group
+    from lm_eval.api.task import Task
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._index import Entry
+
+DataFiles = str | Mapping[str, "DataFiles"] | Sequence["DataFiles"]
+"""Data files as a task's YAML file names them: one, several, or those of each split."""
+
+
+class IndexEntry(TypedDict):
+    """Where a task, group or tag is: ``folder`` (relative to lm-eval's own) and ``parts`` (names that belong to it)."""
+
+    folder: str
+    parts: list[str]
+
+
+Index = dict[str, IndexEntry]
+
+
+class TasksByName(TypedDict):
+    """What lm-eval's ``TaskManager.load`` gives; ``group_map`` names the members of each group."""
+
+    tasks: dict[str, Task]
+    groups: dict[str, Group]
+    group_map: dict[str, list[str]]
+
 
 _DECIDING = (
     "doc_to_text",
@@ -49,7 +74,7 @@ class LoadedTasks:
         digest: Digest of documents, configurations and lm-eval's version.
     """
 
-    loaded: Any
+    loaded: TasksByName
     metrics: tuple[str, ...]
     documents: int
     digest: str
@@ -101,7 +126,7 @@ def metric_name(task: str, metric: str, rule: str) -> str:
     return f"{task}/{metric}" if rule == "none" else f"{task}/{metric}.{rule}"
 
 
-def reported(asked: Iterable[str], loaded: Mapping[str, Any]) -> list[str]:
+def reported(asked: Iterable[str], loaded: TasksByName) -> list[str]:
     """Return the names whose metrics are told: the asked ones; of a group or tag without a mean of its own, its tasks."""
     names: list[str] = []
     for name in asked:
@@ -117,19 +142,19 @@ def reported(asked: Iterable[str], loaded: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _tags(task: Any) -> list[str]:
+def _tags(task: Task) -> list[str]:
     tag = getattr(task.config, "tag", None)
     return [tag] if isinstance(tag, str) else list(tag or ())
 
 
-def _manager(folders: Sequence[str], own: Sequence[Path]) -> Any:
+def _manager(folders: Sequence[str], own: Sequence[Path]) -> TaskManager:
     from lm_eval.tasks import TaskManager
     from lm_eval.tasks._factory import TaskFactory
 
     class LocalFactory(TaskFactory):  # type: ignore[misc]
         """Reads data files of own tasks from beside their YAML file."""
 
-        def _load_full_config(self, entry: Any, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+        def _load_full_config(self, entry: Entry, overrides: dict[str, object] | None = None) -> dict[str, Any]:
             config: dict[str, Any] = super()._load_full_config(entry, overrides)
             place = entry.yaml_path
             files = (config.get("dataset_kwargs") or {}).get("data_files")
@@ -142,7 +167,7 @@ def _manager(folders: Sequence[str], own: Sequence[Path]) -> Any:
     return manager
 
 
-def _beside(files: Any, folder: Path) -> Any:
+def _beside(files: DataFiles, folder: Path) -> DataFiles:
     if isinstance(files, str):
         return str(folder / files) if (folder / files).exists() else files
     if isinstance(files, Mapping):
@@ -179,7 +204,7 @@ def _index(cache_dir: Path) -> Index:
     return index
 
 
-def _members(members: Any) -> list[str]:
+def _members(members: object) -> list[str]:
     """Return the names that a group's list refers to, in groups that it defines itself too."""
     if not isinstance(members, list):
         return []
@@ -216,7 +241,7 @@ def _folders(names: Iterable[str], index: Index) -> list[str]:
     return sorted(inner)
 
 
-def _check_tasks(where: str, settings: EvaluationSet, tasks: Mapping[str, Any]) -> None:
+def _check_tasks(where: str, settings: EvaluationSet, tasks: Mapping[str, Task]) -> None:
     for name, task in tasks.items():
         if getattr(task, "UNSAFE_CODE", False) and not settings.unsafe_code:
             raise DataError(
@@ -239,7 +264,7 @@ def _check_tasks(where: str, settings: EvaluationSet, tasks: Mapping[str, Any]) 
             )
 
 
-def _set_shots(tasks: Mapping[str, Any], shots: int | None) -> None:
+def _set_shots(tasks: Mapping[str, Task], shots: int | None) -> None:
     """Set the number of examples as lm-eval's own command does; a task that says 0 keeps it."""
     for task in tasks.values():
         given = task.get_config("num_fewshot")
@@ -248,7 +273,7 @@ def _set_shots(tasks: Mapping[str, Any], shots: int | None) -> None:
         task.set_fewshot_seed(seed=1234)
 
 
-def _metric_names(asked: Sequence[str], loaded: Mapping[str, Any]) -> tuple[str, ...]:
+def _metric_names(asked: Sequence[str], loaded: TasksByName) -> tuple[str, ...]:
     names: list[str] = []
     for name in reported(asked, loaded):
         task = loaded["tasks"].get(name)
@@ -262,12 +287,12 @@ def _metric_names(asked: Sequence[str], loaded: Mapping[str, Any]) -> tuple[str,
     return tuple(names)
 
 
-def _documents(tasks: Mapping[str, Any], limit: int | None) -> int:
+def _documents(tasks: Mapping[str, Task], limit: int | None) -> int:
     counts = [len(task.eval_docs) for task in tasks.values()]
     return sum(count if limit is None else min(count, limit) for count in counts)
 
 
-def _digest(tasks: Mapping[str, Any], settings: EvaluationSet) -> str:
+def _digest(tasks: Mapping[str, Task], settings: EvaluationSet) -> str:
     total = blake2b(digest_size=16)
     total.update(version("lm-eval").encode())
     for name, task in sorted(tasks.items()):
@@ -283,7 +308,7 @@ def _digest(tasks: Mapping[str, Any], settings: EvaluationSet) -> str:
     return total.hexdigest()
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """Return what JSON does not know as text: a function by its name, as its address is another in each process."""
     return str(getattr(value, "__qualname__", value))
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from orchestrator.errors import DataError, nearest
 from orchestrator.training.data.files import Row
@@ -106,12 +105,13 @@ def _from_columns(row: Row, names: Mapping[str, str], place: str) -> Question:
 
 
 def _choices(row: Row, names: Mapping[str, str], place: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    given: Any = row.get(names["choices"]) if "choices" in names else None
-    labels: Sequence[Any] = ()
+    given: object = row.get(names["choices"]) if "choices" in names else None
+    labels: Sequence[object] = ()
     if "choices" not in names:
         given = [row[letter] for letter in LETTERS if row.get(letter) not in (None, "")]
     elif isinstance(given, dict):
-        given, labels = given.get("text"), given.get("label") or ()
+        labels = given.get("label") or ()
+        given = given.get("text")
     if not isinstance(given, (list, tuple)) or len(given) < 2:
         raise DataError(place, names.get("choices", "A"), given, "a question needs a list of at least two choices")
     if len(given) > len(LETTERS):
@@ -121,7 +121,7 @@ def _choices(row: Row, names: Mapping[str, str], place: str) -> tuple[tuple[str,
     return tuple(str(choice).strip() for choice in given), tuple(map(str, labels)) or tuple(LETTERS[: len(given)])
 
 
-def _gold(answer: Any, choices: Sequence[str], labels: Sequence[str], place: str, column: str) -> int:
+def _gold(answer: object, choices: Sequence[str], labels: Sequence[str], place: str, column: str) -> int:
     text = str(answer).strip()
     if isinstance(answer, (int, float)) and not isinstance(answer, bool):
         if int(answer) == answer and 0 <= answer < len(choices):

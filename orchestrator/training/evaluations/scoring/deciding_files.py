@@ -48,7 +48,7 @@ class NotInFilesError(Exception):
     """Something that decides scores cannot be told from files here."""
 
 
-def shared_part(setup: TrialSetup, device: str, digests: FileDigests) -> list[Any]:
+def shared_part(setup: TrialSetup, device: str, digests: FileDigests) -> list[object]:
     """Return what decides the scores of every model of a setup on every set, as JSON values.
 
     Args:
@@ -70,7 +70,7 @@ def shared_part(setup: TrialSetup, device: str, digests: FileDigests) -> list[An
     ]
 
 
-def set_part(entry: EvaluationSet, data: DataSettings, digests: FileDigests) -> dict[str, Any]:
+def set_part(entry: EvaluationSet, data: DataSettings, digests: FileDigests) -> dict[str, object]:
     """Return what decides scores on one set beyond the shared part.
 
     Raises:
@@ -143,16 +143,15 @@ def _device(asked: str) -> list[str]:
     return [asked, *sorted(accelerators), *masks]
 
 
-def _model_part(model: ModelSettings, digests: FileDigests) -> list[Any]:
+def _model_part(model: ModelSettings, digests: FileDigests) -> list[object]:
     if model.trust_remote_code:
         raise NotInFilesError("code of a model repository may come from another one")
-    template: Any = model.chat_template
-    if template not in _TEMPLATE_WORDS:
-        template = [digests.of(Path(template).expanduser())]
+    chosen = model.chat_template
+    template = chosen if chosen in _TEMPLATE_WORDS else [digests.of(Path(chosen).expanduser())]
     return [model.attention, template, _weights_part(model, digests)]
 
 
-def _weights_part(model: ModelSettings, digests: FileDigests) -> list[Any]:
+def _weights_part(model: ModelSettings, digests: FileDigests) -> list[object]:
     folder = base_model_path() if model.path == "testbed" else Path(model.path).expanduser()
     if not folder.is_dir():
         return ["hub", model.path, _commit(model)]
@@ -179,7 +178,7 @@ def _commit(model: ModelSettings) -> str:
     return (Path(constants.HF_HUB_CACHE) / name / "refs" / revision).read_text(encoding="utf-8").strip()
 
 
-def _data_part(data: DataSettings, digests: FileDigests) -> dict[str, Any]:
+def _data_part(data: DataSettings, digests: FileDigests) -> dict[str, object]:
     values = asdict(data)
     del values["expected"]
     if data.train:
@@ -192,7 +191,7 @@ def _data_part(data: DataSettings, digests: FileDigests) -> dict[str, Any]:
     return values
 
 
-def _source(reference: str, split: str, digests: FileDigests) -> list[Any]:
+def _source(reference: str, split: str, digests: FileDigests) -> list[object]:
     try:
         source = open_source(reference, split)
     except DataError as error:

@@ -13,12 +13,19 @@ import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 SETTLED_SECONDS = 2.0
 """A file that changed so shortly ago is read again next time: a later change might fall into the same tick of its clock."""
 
 Stamp = list[int]
+
+
+class _Known(TypedDict):
+    """What is remembered of a file."""
+
+    stamp: Stamp
+    digest: str
 
 
 class FileDigests:
@@ -30,7 +37,7 @@ class FileDigests:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[str, Any] = _read(path)
+        self._known: dict[str, _Known] = _read(path)
         self._changed = False
 
     def of(self, file: Path) -> str:
@@ -72,7 +79,7 @@ def _stamp(name: str) -> Stamp:
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, _Known]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return {name: {"stamp": list(each["stamp"]), "digest": str(each["digest"])} for name, each in values.items()}

@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from orchestrator.records import TrialConfig
 from orchestrator.settings.trial_setup import EvaluationSet, TrialSetup
@@ -49,7 +48,7 @@ class KnownScores:
         self._folder = cache_dir / "known_scores"
         self._digests = FileDigests(cache_dir / "file_digests.json")
         self._keys: dict[Path | None, dict[str, str]] = {}
-        self._first: Any = None
+        self._first: list[object] | None = None
 
     def find(self, config: TrialConfig | None = None, checkpoint: Path | None = None) -> Known | None:
         """Return a model's scores on all sets; None where one of them is not known.
@@ -99,7 +98,7 @@ class KnownScores:
             entry.name: key for entry in self._setup.evaluation if (key := self._key(entry, shared, trained, weights))
         }
 
-    def _key(self, entry: EvaluationSet, *parts: Any) -> str:
+    def _key(self, entry: EvaluationSet, *parts: object) -> str:
         try:
             own = set_part(entry, self._setup.data, self._digests)
         except (NotInFilesError, OSError):

@@ -13,7 +13,6 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +86,7 @@ def _is_complete(found: SetScores) -> bool:
 
 def _read(place: Path) -> SetScores | None:
     try:
-        values: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        values = json.loads(place.read_text(encoding="utf-8"))
         metrics = {name: (_number(value), _number(error)) for name, (value, error) in values["metrics"].items()}
         losses = values["row_losses"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -6,9 +6,9 @@ that trials of other methods do not pay for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -117,9 +117,8 @@ class PeftMethod(Method):
         """Return the base architecture with the adapter merged in, or the peft model where it cannot merge."""
         if not self.info.merges or self.options.get("lora_bias"):
             return model
-        merge: Any = getattr(model, "merge_and_unload")  # noqa: B009
-        merged: nn.Module = merge()
-        return merged
+        merge: Callable[[], nn.Module] = getattr(model, "merge_and_unload")  # noqa: B009
+        return merge()
 
     def _as_config(self, option: OptionInfo | None, value: object) -> object:
         """Turn a mapping into peft's nested config object where the option is one."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
 from orchestrator.errors import ModelError
 from orchestrator.training.methods.contract.method import MethodContext
 from orchestrator.training.methods.contract.structure import Linear, common_divisor, largest_divisor, role_modules
+from orchestrator.training.model.protocols import ModelConfig
 
 Options = dict[str, object]
 
@@ -103,7 +103,7 @@ def _sampled_tokens(fit: Fit, count: int) -> list[int]:
 
 
 def _trainable_tokens(fit: Fit) -> Options:
-    config: Any = fit.model.config
+    config: ModelConfig = getattr(fit.model, "config")  # noqa: B009
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     tokens = {token for token in [config.bos_token_id, *ends] if isinstance(token, int)}
     tokens = {token for token in tokens if 0 <= token < config.vocab_size}

@@ -29,6 +29,7 @@ from torch.optim import Optimizer
 
 from orchestrator.errors import CheckpointError
 from orchestrator.records import TrialConfig
+from orchestrator.training.model.protocols import Tokenizer
 
 Batch = Mapping[str, Tensor]
 """``input_ids``, ``attention_mask`` and ``labels``, each of shape (rows, length).
@@ -61,7 +62,7 @@ class MethodContext:
     seed: int = 0
     effective_batch_size: int = 1
     pad_token_id: int = 0
-    tokenizer: Any = None
+    tokenizer: Tokenizer | None = None
     calibration_batches: Callable[[int], Iterable[Batch]] | None = None
 
 

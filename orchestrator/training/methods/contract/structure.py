@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from orchestrator.errors import ModelError
 
@@ -64,7 +63,8 @@ def linears(model: nn.Module) -> list[Linear]:
         if isinstance(module, nn.Linear):
             found.append(Linear(name, module.in_features, module.out_features))
         elif type(module).__name__ == "Conv1D":  # GPT-2's linear layer, weight of shape (inputs, outputs)
-            weight: Any = module.weight
+            weight = module.weight
+            assert isinstance(weight, Tensor), "a Conv1D has a weight"
             found.append(Linear(name, weight.shape[0], weight.shape[1]))
     return found
 

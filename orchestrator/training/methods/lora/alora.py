@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from orchestrator.errors import ModelError
 from orchestrator.training.methods.adapters.peft_sizes import Fit, Options
 from orchestrator.training.methods.adapters.whole_model import WholeModel
+from orchestrator.training.model.protocols import Tokenizer
 
 
 class Alora(WholeModel):
@@ -24,7 +23,7 @@ class Alora(WholeModel):
         return {**chosen, "alora_invocation_tokens": _opening_tokens(fit.context.tokenizer)}
 
 
-def _opening_tokens(tokenizer: Any) -> list[int]:
+def _opening_tokens(tokenizer: Tokenizer | None) -> list[int]:
     if tokenizer is None or not getattr(tokenizer, "chat_template", None):
         rule = "alora needs the tokens after which it becomes active"
         raise ModelError(

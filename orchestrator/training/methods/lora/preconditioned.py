@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, overload
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +28,20 @@ class PreconditionedAdamW(AdamW):
         super().__init__(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon)
         self._precondition = precondition
 
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
     @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Precondition, then take AdamW's step; closures are not supported (they would undo the former)."""
         if closure is not None:
             raise ValueError("a preconditioned optimizer takes no closure")
         self._precondition()
-        return super().step()
+        loss: float | None = super().step()
+        return loss
 
 
 class Preconditioned(PeftMethod):
