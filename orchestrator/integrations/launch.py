@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from orchestrator.errors import EntrypointError
 from orchestrator.integrations.assignment import VARIABLE, TrialAssignment, read_assignment
@@ -88,7 +88,7 @@ def _print_to(log: Path) -> None:
         os.dup2(output.fileno(), 2)
 
 
-def load_function(assignment: TrialAssignment) -> Callable[[Trial], Any]:
+def load_function(assignment: TrialAssignment) -> Callable[[Trial], object]:
     """Import the user's function.
 
     Raises:
@@ -96,7 +96,7 @@ def load_function(assignment: TrialAssignment) -> Callable[[Trial], Any]:
     """
     place, _, name = assignment.entrypoint.function.rpartition(":")
     module = _import_file(assignment, Path(place)) if place.endswith(".py") else _import_module(assignment, place)
-    function: Callable[[Trial], Any] | None = getattr(module, name, None)
+    function: Callable[[Trial], object] | None = getattr(module, name, None)
     if function is None or not callable(function):
         raise _wrong(assignment, f"{place} has no function named '{name}'")
     try:

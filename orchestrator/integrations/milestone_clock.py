@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import SupportsIndex
 
 from orchestrator.errors import EntrypointError
 
@@ -44,7 +44,7 @@ class MilestoneClock:
         self.position = samples_seen
         self._passed = sum(level <= samples_seen for level in self.levels)
 
-    def advance(self, samples_seen: Any) -> tuple[int, ...]:
+    def advance(self, samples_seen: SupportsIndex) -> tuple[int, ...]:
         """Take a reported position and return the indices of the milestones that it reaches first.
 
         Raises:
@@ -75,7 +75,7 @@ class MilestoneClock:
         self._passed = len(self.levels)
         return left
 
-    def _count(self, value: Any) -> int:
+    def _count(self, value: SupportsIndex) -> int:
         try:
             count = operator.index(value)
         except TypeError:
@@ -84,5 +84,5 @@ class MilestoneClock:
             raise self._misuse(count, "the samples seen are at least 0", "")
         return count
 
-    def _misuse(self, value: Any, rule: str, mend: str) -> EntrypointError:
+    def _misuse(self, value: object, rule: str, mend: str) -> EntrypointError:
         return EntrypointError(self._where, "samples_seen", value, rule, mend)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from orchestrator.errors import EntrypointError, nearest
 from orchestrator.integrations.assignment import TrialAssignment, assignment_of_environment
@@ -154,7 +154,7 @@ class Trial(Hyperparameters):
         """Report nothing from this process: of several that train one trial, the first alone speaks for it."""
         self._line = Silence()
 
-    def refuse(self, field: str, value: Any, rule: str, mend: str = "") -> NoReturn:
+    def refuse(self, field: str, value: object, rule: str, mend: str = "") -> NoReturn:
         """End the trial because its code is wrong; while no trial has reached a milestone, that ends the sweep.
 
         Args:
@@ -224,14 +224,14 @@ class Trial(Hyperparameters):
     # -- inside ----------------------------------------------------------------------------------------
 
     def _note_scores(
-        self, samples_seen: Any, scores: Mapping[str, float] | None, errors: Mapping[str, float] | None
+        self, samples_seen: int, scores: Mapping[str, float] | None, errors: Mapping[str, float] | None
     ) -> None:
         if samples_seen != self.samples_seen:
             self._scores, self._errors = {}, {}
         self._scores |= {name: self._number(name, value) for name, value in (scores or {}).items()}
         self._errors |= {name: self._number(name, value) for name, value in (errors or {}).items()}
 
-    def _check_start(self, samples_seen: Any) -> None:
+    def _check_start(self, samples_seen: int) -> None:
         """Raise where code begins anew a trial that was made to go on from another one's checkpoint."""
         start = self._assignment.goes_on_from
         if start and self.samples_seen < start:
@@ -256,7 +256,14 @@ class Trial(Hyperparameters):
                 nearest(missing, self._scores) or "evaluate where trial.reaches_milestone(samples_seen) says so",
             )
 
-    def _note_signal(self, loss: Any, total_loss: Any, grad_norm: Any, learning_rate: Any, step: int | None) -> None:
+    def _note_signal(
+        self,
+        loss: float | None,
+        total_loss: float | None,
+        grad_norm: float | None,
+        learning_rate: float | None,
+        step: int | None,
+    ) -> None:
         seen = self.samples_seen
         if loss is None or seen <= self._last_signal:
             return
@@ -287,7 +294,7 @@ class Trial(Hyperparameters):
             return 0.0
         return max(0, self._tokens - before[0]) / (now - before[1])
 
-    def _number(self, name: str, value: Any) -> float:
+    def _number(self, name: str, value: float) -> float:
         try:
             return float(value)
         except (TypeError, ValueError):

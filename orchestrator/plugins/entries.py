@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from orchestrator.plugins.code import Kind
 from orchestrator.plugins.loading import check, is_absent, loaded, loaded_code
@@ -16,7 +16,7 @@ Entry = TypeVar("Entry")
 Thing = TypeVar("Thing")
 
 
-def entry(record: Any) -> Callable[[Thing], Thing]:
+def entry(record: object) -> Callable[[Thing], Thing]:
     """Say what a class or function is, as a decorator: ``@entry(OptimizerEntry("Lion", build=PLUGIN, ...))``."""
 
     def stand_on(thing: Thing) -> Thing:

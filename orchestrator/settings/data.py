@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 DataFormat = Literal["auto", "messages", "prompt_completion", "alpaca", "question_answer", "sharegpt"]
 Tag = str | bool | int
-CLOSED: dict[str, Any] = {"extra": "forbid", "allow_inf_nan": False}
+CLOSED: dict[str, object] = {"extra": "forbid", "allow_inf_nan": False}
 
 
-def about(description: str, **bounds: Any) -> dict[str, Any]:
+def about(description: str, **bounds: object) -> dict[str, object]:
     """Return the metadata of a field: its description and bounds, for pydantic and for the reference page."""
     return {"description": description, **bounds}
 
@@ -28,7 +28,7 @@ class Phase:
     (`where`), or a share of them by the length of the answer (`share`). All phases of a sweep use the same of these.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     name: str = field(metadata=about("Name of the phase.", min_length=1))
     train: str = field(default="", metadata=about("Where its rows come from, as in `data.train`."))
     where: dict[str, Tag | list[Tag]] = field(
@@ -62,7 +62,7 @@ class Phase:
 class MixturePart:
     """One named source of a mixture: a weight, a number of rows, or (without both) all its rows."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     name: str = field(metadata=about("Name of the part.", min_length=1))
     train: str = field(metadata=about("Where its rows come from, as in `data.train`.", min_length=1))
     weight: float | None = field(
@@ -80,7 +80,7 @@ class ExpectedData:
     A run needs the data itself; once model and data are there, these figures are not used.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     rows: int = field(metadata=about("Rows of the training data, those that will be held out included.", ge=2))
     mean_tokens: float = field(metadata=about("Mean tokens of a row, prompt and answer.", gt=0))
     answer_share: float = field(
@@ -93,7 +93,7 @@ class ExpectedData:
 class DataSettings:
     """The training data and how its rows become tokens."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     train: str = field(
         default="",
         metadata=about(
@@ -153,10 +153,10 @@ class DataSettings:
 
 
 # Fields that came later and whose defaults change nothing: left out of a sweep's content, so that earlier sweeps still resume.
-_LATER_PHASE_FIELDS: dict[str, Any] = {"train": "", "where": {}, "share": None, "replay": 0.0}
+_LATER_PHASE_FIELDS: dict[str, object] = {"train": "", "where": {}, "share": None, "replay": 0.0}
 
 
-def defining_data(values: Mapping[str, Any]) -> dict[str, Any]:
+def defining_data(values: Mapping[str, Any]) -> dict[str, object]:
     """Return data settings as a mapping, without what is only expected of the data and without later fields at defaults.
 
     Args:
@@ -174,7 +174,7 @@ class Problem(NamedTuple):
     """Settings that contradict each other: the field below ``data``, its value, the rule and the mend."""
 
     field: str
-    value: Any
+    value: object
     rule: str
     mend: str = ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from orchestrator.settings.data import CLOSED, DataFormat, about
 
@@ -12,7 +12,7 @@ from orchestrator.settings.data import CLOSED, DataFormat, about
 class JudgeSettings:
     """The judge of a `judge` set: a chat model behind an OpenAI-compatible endpoint, which grades two-turn answers."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     base_url: str = field(
         metadata=about("Address up to `/v1`, e.g. `http://127.0.0.1:8000/v1`.", pattern=r"^https?://")
     )
@@ -53,7 +53,7 @@ class EvaluationSet:
     `NAME/TASK/METRIC`. `judge`: `NAME/score` (1 to 10) or `NAME/win_rate` (0 to 1), and `NAME/failures`.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     name: str = field(metadata=about("Name; the first part of its metrics.", pattern=r"^[A-Za-z0-9_.-]+$"))
     kind: str = field(default="loss", metadata=about("How it is scored."))
     data: str = field(
@@ -131,7 +131,7 @@ class EvaluationSet:
         default="error", metadata=about("instructions: rows with rules that this machine cannot check.")
     )
     judge: JudgeSettings | None = field(default=None, metadata=about("judge: who judges, and how."))
-    options: dict[str, Any] = field(
+    options: dict[str, object] = field(
         default_factory=dict, metadata=about("Options of a scorer of your own (`kind: FILE.py:FUNCTION`).")
     )
 

@@ -7,7 +7,7 @@ rule does stands in `orchestrator.decisions.rules`, in a class that inherits its
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from orchestrator.errors import SpecError
 from orchestrator.settings.bounds import check_bounds
@@ -18,7 +18,7 @@ from orchestrator.settings.data import CLOSED, about
 class DivergenceSpec:
     """Stop trials that blow up; checked after every optimizer step."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     enabled: bool = field(default=True, metadata=about("Whether the rule runs."))
     loss_margin: float = field(
         default=1.5,
@@ -39,7 +39,7 @@ class DivergenceSpec:
 class RungsSpec:
     """Successive halving on the objective's own held-out metric, in samples seen, within cohorts."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     enabled: bool = field(default=True, metadata=about("Whether the rule runs."))
     reduction_factor: float = field(
         default=2.0, metadata=about("One in this many trials passes each rung, where the forecast is off.", gt=1)
@@ -71,7 +71,7 @@ class RungsSpec:
 class ForecastSpec:
     """Compare trials by their expected final objective: those go on that may still end best."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     enabled: bool = field(
         default=True,
         metadata=about(
@@ -104,7 +104,7 @@ class ForecastSpec:
 class EarlyDynamicsSpec:
     """The rule of arXiv 2412.13337: lower gradient norm and higher training loss early mark the better model."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     enabled: bool = field(
         default=False,
         metadata=about(

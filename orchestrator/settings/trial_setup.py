@@ -8,7 +8,7 @@ and bounds for the JSON Schema).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from orchestrator.plugins.code import PluginCode
 from orchestrator.settings.data import CLOSED, about
@@ -25,7 +25,7 @@ from orchestrator.settings.evaluation import JudgeSettings as JudgeSettings
 class ModelSettings:
     """The base model."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     path: str = field(metadata=about("Folder, hub id, or `testbed` for the built-in base model."))
     revision: str | None = field(default=None, metadata=about("Hub revision (branch, tag or commit)."))
     trust_remote_code: bool = field(
@@ -44,7 +44,7 @@ class ModelSettings:
 class TrainingSettings:
     """How every trial trains, whatever its configuration. None of it changes a result beyond rounding."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     micro_batch_tokens: int | None = field(
         default=None,
         metadata=about("Token budget of one micro-batch (padding counted); default: chosen from the memory.", ge=1),
@@ -66,7 +66,7 @@ class EntrypointSettings:
     Exactly one of `function` and `command` is given. The code runs in a process of its own for each trial.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = CLOSED
+    __pydantic_config__: ClassVar[dict[str, object]] = CLOSED
     function: str = field(
         default="",
         metadata=about("`FILE.py:FUNCTION` or `PACKAGE.MODULE:FUNCTION`; it is called with the trial."),

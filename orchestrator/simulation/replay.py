@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 
@@ -119,7 +118,7 @@ class ReplayReport:
             for result in self.results
         ]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return everything as JSON-able values; per rule the summary over all sweeps, and over each sweep alone."""
         return {
             "objective": self.objective.label,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import SpecError, nearest
 from orchestrator.settings.trial_setup import EntrypointSettings
@@ -17,7 +16,7 @@ REPLACED = ("model", "data", "evaluation", "training")
 """Sections that say how built-in training goes; an entrypoint replaces them."""
 
 
-def with_own_space(values: Any) -> Any:
+def with_own_space(values: object) -> object:
     """Mark the search space of raw values that name an entrypoint, so that it may hold free hyperparameters.
 
     Raises:

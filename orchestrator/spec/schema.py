@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from orchestrator.spec.sweep import SweepSpec
 
 
-def sweep_schema() -> dict[str, Any]:
+def sweep_schema() -> dict[str, object]:
     """Return the schema (JSON Schema 2020-12)."""
     schema = SweepSpec.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "orchestrate sweep file", **schema}

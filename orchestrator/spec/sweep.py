@@ -36,19 +36,19 @@ from orchestrator.spec.trial.identity import digest
 SearcherName = Annotated[str, OneOf(SEARCHERS, "searcher")]
 
 
-def _as_path(value: Any) -> Any:
+def _as_path(value: object) -> object:
     return {"path": value} if isinstance(value, str) else value
 
 
-def _as_kind(value: Any) -> Any:
+def _as_kind(value: object) -> object:
     return {"kind": value} if isinstance(value, str) else value
 
 
-def _as_function(value: Any) -> Any:
+def _as_function(value: object) -> object:
     return {"function": value} if isinstance(value, str) else value
 
 
-def _as_metric(value: Any) -> Any:
+def _as_metric(value: object) -> object:
     return {"metric": value} if isinstance(value, str) else value
 
 
@@ -105,7 +105,7 @@ class SearcherSpec(Closed):
     objectives: list[ObjectiveSpec] = Field(
         default_factory=list, description="Objectives of nsga2; the first should be the sweep's own."
     )
-    options: dict[str, Any] = Field(
+    options: dict[str, object] = Field(
         default_factory=dict, description="Options of a searcher of your own (`kind: FILE.py:CLASS`)."
     )
 
@@ -242,7 +242,7 @@ class SweepSpec(Closed):
 
     @model_validator(mode="before")
     @classmethod
-    def _choose_search_space(cls, values: Any) -> Any:
+    def _choose_search_space(cls, values: object) -> object:
         if isinstance(values, Mapping) and isinstance(values.get("plugins"), Mapping):
             for label in values["plugins"]:
                 note_absent(*read_label(str(label)))

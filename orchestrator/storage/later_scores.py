@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import StorageError
 
@@ -43,7 +42,7 @@ class LaterScores:
     scores: Mapping[str, float]
     standard_errors: Mapping[str, float]
     seconds: float
-    sets: tuple[Mapping[str, Any], ...] = ()
+    sets: tuple[Mapping[str, object], ...] = ()
     time: float = field(default_factory=lambda: round(time.time(), 3))
     run_id: str = ""
     failure: str = ""
@@ -103,7 +102,7 @@ def same_scores(one: LaterScores, other: LaterScores) -> bool:
     return _said(one) == _said(other)
 
 
-def _said(found: LaterScores) -> list[Any]:
+def _said(found: LaterScores) -> list[object]:
     # As text: NaN is not equal to itself.
     return [
         found.trial_id,
@@ -123,7 +122,7 @@ def unscored(found: Iterable[LaterScores]) -> int:
     return len(failed - {(each.trial_id, each.index) for each in known if each.scores})
 
 
-def _as_json(found: LaterScores) -> dict[str, Any]:
+def _as_json(found: LaterScores) -> dict[str, object]:
     values = asdict(found)
     if not found.failure:
         del values["failure"]

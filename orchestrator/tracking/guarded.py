@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from orchestrator.errors import PluginError
 from orchestrator.plugins.code import PluginCode
@@ -25,7 +25,7 @@ def guarded_tracker(opener: Callable[[Task], Tracker], task: Task, code: PluginC
         PluginError: If it cannot be opened, or lacks a method of a `Tracker`.
     """
     with guarded(code, "the tracker cannot be opened"):
-        tracker: Any = opener(task)
+        tracker = opener(task)
     lacking = [name for name in dir(NoTracker) if not name.startswith("_") and not hasattr(tracker, name)]
     check(not lacking, code, f"its tracker lacks {', '.join(lacking)}", "derive it from NoTracker, which does nothing")
     return cast(Tracker, _Guarded(tracker, code))
@@ -34,7 +34,7 @@ def guarded_tracker(opener: Callable[[Task], Tracker], task: Task, code: PluginC
 class _Guarded:
     """Passes everything on; what fails is logged once, shown as the tracker's health, and answered as by no tracker."""
 
-    def __init__(self, tracker: Any, code: PluginCode) -> None:
+    def __init__(self, tracker: Tracker, code: PluginCode) -> None:
         self._tracker, self._code = tracker, code
         self._error = ""
         self._nothing = NoTracker()
@@ -43,14 +43,14 @@ class _Guarded:
     def health(self) -> TrackerHealth:
         """The tracker's own, or what it failed with last."""
         found = self._tracker.health
-        return replace(found, last_error=self._error) if self._error else cast(TrackerHealth, found)
+        return replace(found, last_error=self._error) if self._error else found
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         found = getattr(self._tracker, name)
         if not callable(found):
             return found
 
-        def call(*arguments: Any, **named: Any) -> Any:
+        def call(*arguments: object, **named: object) -> object:
             try:
                 with guarded(self._code, f"{name} failed"):
                     return found(*arguments, **named)

@@ -6,7 +6,6 @@ import posixpath
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
 
 from orchestrator.records import Decision, Outcome, Role, Scalar, TrialConfig
 from orchestrator.spec.trial.identity import OWN_METHOD
@@ -38,7 +37,7 @@ def config_params(config: TrialConfig) -> dict[str, Scalar]:
     return flat
 
 
-def _scalar(value: Any) -> Scalar:
+def _scalar(value: object) -> Scalar:
     return value if isinstance(value, str | int | float | bool) or value is None else str(value)
 
 
@@ -59,7 +58,7 @@ def cut(text: str, limit: int = TAG_VALUE_LIMIT) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def clean_tags(tags: Mapping[str, Any]) -> dict[str, str]:
+def clean_tags(tags: Mapping[str, object]) -> dict[str, str]:
     """Clean keys and cut values of tags."""
     return {clean_key(key): cut(str(value)) for key, value in tags.items()}
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 PACKAGES = ("sft-orchestrator", "torch", "ray", "transformers", "peft", "mlflow", "optuna", "datasets")
 TRAINING_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "accelerate", "safetensors", "datasets", "numpy")
@@ -37,7 +36,7 @@ def provenance_tags(folder: Path | None = None) -> dict[str, str]:
     return tags | {f"version.{package}": version for package in PACKAGES if (version := _version(package))}
 
 
-def environment(folder: Path | None = None) -> dict[str, Any]:
+def environment(folder: Path | None = None) -> dict[str, object]:
     """Return what a result depends on besides configuration and data, as a JSON-able record.
 
     Keys: ``python``, ``machine`` (processor and system), ``host``, ``cpus``, ``versions`` (package -> version),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from ray import tune
 from ray.tune.experiment import Trial
@@ -24,8 +24,18 @@ class _NotPickled:
     The coordinator holds an open journal and threads, so it stays out; the journal is what a sweep restarts from.
     """
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {}
+
+
+class TuneController(Protocol):
+    """What the scheduler asks of Tune's controller."""
+
+    def pause_trial(self, trial: Trial, should_checkpoint: bool = True) -> None:
+        """Give a running trial's slot away."""
+
+    def stop_trial(self, trial: Trial) -> None:
+        """End a trial for good."""
 
 
 _TUNE_ACTION = {Action.CONTINUE: TrialScheduler.CONTINUE, Action.STOP: TrialScheduler.STOP}
@@ -38,7 +48,7 @@ class CoordinatorSearcher(_NotPickled, Searcher):  # type: ignore[misc]
         super().__init__(metric="milestone", mode="max")
         self._coordinator, self._slots = coordinator, slots
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, object] | str | None:
         """Return a trial's small config, None to be asked again, or FINISHED."""
         coordinator = self._coordinator
         if coordinator.finished:
@@ -59,7 +69,7 @@ class CoordinatorSearcher(_NotPickled, Searcher):  # type: ignore[misc]
             "levels": list(assignment.levels),
         }
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: Mapping[str, object] | None = None, error: bool = False) -> None:
         """The coordinator has heard it from the scheduler."""
 
     def save(self, checkpoint_path: str) -> None:
@@ -97,21 +107,21 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
         self._tune_trials: dict[str, Trial] = {}
         self._warm = False
 
-    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """Remember Tune's trial by our id; at the first one, ask Tune to keep its workers."""
         self._tune_trials[trial.config["trial_id"]] = trial
         if not self._warm:
             keep_workers_warm(tune_controller, trial.placement_group_factory, self._slots)
             self._warm = True
 
-    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         """Tune has given a trial up: its process died too often. Tune also calls this when it only starts it again."""
         if trial.status == Trial.ERROR:  # so marked by Tune just before it queues the trial again
             return
         error = trial.get_error()
         self._coordinator.fail(trial.config["trial_id"], f"it failed repeatedly, at last with {_cause(error)}")
 
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]) -> str:
         """Read the milestone's report, ask the coordinator, and translate its answer."""
         trial_id = result["trial"]
         if result["halt"]:
@@ -141,13 +151,13 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
         nothing: str = TrialScheduler.NOOP
         return nothing
 
-    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+    def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: Mapping[str, object]) -> None:
         """The coordinator has decided this itself."""
 
-    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+    def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
         """The coordinator has decided this itself."""
 
-    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
         """Return a promoted trial while a slot is free; called on every turn of Tune's loop."""
         self._on_turn()
         # A user may have ended paused trials.
@@ -168,7 +178,7 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
         """Return a name for Tune's own status texts."""
         return "coordinated by the orchestrator"
 
-    def _stop_condemned(self, tune_controller: Any) -> None:
+    def _stop_condemned(self, tune_controller: TuneController) -> None:
         while self._coordinator.queues.condemned:
             trial = self._tune_trials.get(self._coordinator.queues.condemned.popleft())
             if trial is not None and trial.status == Trial.PAUSED:
@@ -181,7 +191,7 @@ class CoordinatorStopper(_NotPickled, tune.Stopper):  # type: ignore[misc]
     def __init__(self, coordinator: Coordinator) -> None:
         self._coordinator = coordinator
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def __call__(self, trial_id: str, result: Mapping[str, object]) -> bool:
         """Single trials are never stopped here."""
         return False
 

@@ -17,7 +17,6 @@ import shutil
 import socket
 import time
 from pathlib import Path
-from typing import Any
 
 from ray import tune
 
@@ -36,28 +35,28 @@ _SESSIONS: dict[str, TrainingSession] = {}
 class SFTTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one trial at a time, one milestone per step."""
 
-    def setup(self, config: dict[str, Any], task: WorkerTask | None = None) -> None:
+    def setup(self, config: dict[str, object], task: WorkerTask | None = None) -> None:
         """Prepare this process once and open the first trial."""
         assert task is not None, "the trainable is always wrapped with tune.with_parameters(task=...)"
         self._task = task
         self._runner = make_runner(task, config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: dict[str, object]) -> bool:
         """Open another trial in the warm process."""
         if not self._runner.goes_on_with(new_config):
             self._runner.close()
             self._runner = make_runner(self._task, new_config)
         return True
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> dict[str, object]:
         """Train to the next milestone; returns a few small values, the report itself lies in the storage."""
         return self._runner.step()
 
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, object]:
         """Nothing to save: every step has already saved the trial in the sweep's storage."""
         return {}
 
-    def load_checkpoint(self, checkpoint: Any) -> None:
+    def load_checkpoint(self, checkpoint: object) -> None:
         """Nothing to load: a trial goes on from its newest checkpoint when it is opened."""
 
     def cleanup(self) -> None:
@@ -65,7 +64,7 @@ class SFTTrainable(tune.Trainable):  # type: ignore[misc]
         self._runner.close()
 
 
-def make_runner(task: WorkerTask, config: dict[str, Any]) -> MilestoneRunner:
+def make_runner(task: WorkerTask, config: dict[str, object]) -> MilestoneRunner:
     """Return what trains a trial: this process, or the user's code in a process of its own."""
     return TrialRunner(task, config) if task.entrypoint is None else OwnTrialRunner(task, config)
 
@@ -73,7 +72,7 @@ def make_runner(task: WorkerTask, config: dict[str, Any]) -> MilestoneRunner:
 class TrialRunner(MilestoneRunner):
     """Built-in training of one trial: from its newest checkpoint, milestone by milestone, to its end."""
 
-    def __init__(self, task: WorkerTask, config: dict[str, Any]) -> None:
+    def __init__(self, task: WorkerTask, config: dict[str, object]) -> None:
         super().__init__(task, config)
         self._trial: Trial | None = None
 

@@ -8,7 +8,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from orchestrator.records import Outcome, TrialConfig
 from orchestrator.spec.sweep import ObjectiveSpec
@@ -34,7 +34,7 @@ class Known:
     """
 
     config: TrialConfig
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, object]
     outcome: Outcome = Outcome.PENDING
     scores: dict[int, Mapping[str, float]] = field(default_factory=dict)
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -92,7 +91,7 @@ class Calibration:
     sweeps: tuple[str, ...]
     left_out: bool
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return a JSON-able dictionary."""
         stages = [{**asdict(stage), "gain": stage.gain.as_dict()} for stage in self.stages]
         return {**asdict(self), "stages": stages}

@@ -12,7 +12,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from orchestrator.errors import DataError, StorageError
 from orchestrator.simulation.recorded.lines import format_trial, parse_trial
@@ -118,7 +118,7 @@ def _is_gzip(path: Path) -> bool:
     return path.suffix.lower() == ".gz"
 
 
-def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+def _lines(path: Path) -> Iterator[tuple[str, object]]:
     """Yield ``file:line`` and the JSON value of every line that is not blank."""
     number, found = 0, False
     try:
@@ -141,7 +141,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
         raise DataError(str(path), rule="the file is empty", mend="a recorded file has one trial a line")
 
 
-def _json(line: bytes, where: str, path: Path) -> Any:
+def _json(line: bytes, where: str, path: Path) -> object:
     try:
         return json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ import math
 import sys
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 import numpy as np
 
@@ -20,14 +20,14 @@ from orchestrator.simulation.recorded.sweep import SIGNAL_COLUMNS, RecordedTrial
 
 FIELDS = ("sweep", "trial", "config", "cohort", "signals", "evals", "final", "samples", "seconds", "status")
 CONFIG_FIELDS = ("method", "effective_batch_size", "learning_rate", "seed")
-STATUSES: tuple[str, ...] = get_args(Status)
+STATUSES: tuple[Status, ...] = get_args(Status)
 LARGEST_COUNT = 2**53
 """Whole numbers up to here are exact as floating-point numbers."""
 
 Evals = tuple[tuple[int, Mapping[str, float]], ...]
 
 
-def parse_trial(values: Any, where: str) -> tuple[str, RecordedTrial]:
+def parse_trial(values: object, where: str) -> tuple[str, RecordedTrial]:
     """Check one JSON value and return the name of its sweep and the trial.
 
     Metrics that a trial has in some of its evaluations only are left out of ``evals``: nothing can be judged by
@@ -118,7 +118,7 @@ def _scores_text(scores: Mapping[str, float]) -> str:
 # -- checks --------------------------------------------------------------------------------------------
 
 
-def _fields(values: Any, where: str) -> dict[str, Any]:
+def _fields(values: object, where: str) -> dict[str, object]:
     if not isinstance(values, dict):
         raise DataError(
             where,
@@ -138,7 +138,7 @@ def _fields(values: Any, where: str) -> dict[str, Any]:
     return values
 
 
-def _config(value: Any, where: str) -> dict[str, Any]:
+def _config(value: object, where: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise _wrong(where, "config", value, "an object", "name the trial's hyperparameters")
     for name in CONFIG_FIELDS:
@@ -169,7 +169,7 @@ def _config(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
-def _signals(rows: Any, where: str) -> np.ndarray:
+def _signals(rows: object, where: str) -> np.ndarray:
     """Return the rows as float64 of shape [steps, 5]."""
     if not isinstance(rows, list):
         raise _wrong(where, "signals", rows, "a list of rows", f"a row is [{', '.join(SIGNAL_COLUMNS)}]")
@@ -199,7 +199,7 @@ def _are_rows(rows: list[Any]) -> bool:
     return kinds <= {int, float, type(None)}
 
 
-def _wrong_row(row: Any, where: str, field: str) -> DataError:
+def _wrong_row(row: object, where: str, field: str) -> DataError:
     layout = f"[{', '.join(SIGNAL_COLUMNS)}]"
     if not isinstance(row, list) or len(row) != len(SIGNAL_COLUMNS):
         return DataError(
@@ -213,11 +213,11 @@ def _wrong_row(row: Any, where: str, field: str) -> DataError:
     return _wrong(where, f"{field}.{name}", value, "a number or null", f"write {layout}")
 
 
-def _may_be_signal(value: Any) -> bool:
+def _may_be_signal(value: object) -> bool:
     return value is None or (_is_number(value) and (isinstance(value, float) or abs(value) <= LARGEST_COUNT))
 
 
-def _evals(rows: Any, where: str) -> Evals:
+def _evals(rows: object, where: str) -> Evals:
     if not isinstance(rows, list):
         raise _wrong(where, "evals", rows, "a list of evaluations", "an evaluation is [samples_seen, {metric: value}]")
     found: list[tuple[int, dict[str, float]]] = []
@@ -252,7 +252,7 @@ def _with_common_metrics(evals: list[tuple[int, dict[str, float]]], where: str) 
     return tuple((samples, {name: scores[name] for name in scores if name in common}) for samples, scores in evals)
 
 
-def _scores(value: Any, where: str, field: str) -> dict[str, float]:
+def _scores(value: object, where: str, field: str) -> dict[str, float]:
     if not isinstance(value, dict):
         raise _wrong(where, field, value, "an object of metrics", "write {metric: value}")
     for name, score in value.items():
@@ -261,32 +261,36 @@ def _scores(value: Any, where: str, field: str) -> dict[str, float]:
     return {name: math.nan if score is None else float(score) for name, score in value.items()}
 
 
-def _text(value: Any, where: str, field: str, may_be_empty: bool = False) -> str:
+def _text(value: object, where: str, field: str, may_be_empty: bool = False) -> str:
     if not isinstance(value, str) or not (value or may_be_empty):
         raise _wrong(where, field, value, "a text" if may_be_empty else "a text that is not empty", "put it in quotes")
     return value
 
 
-def _count(value: Any, where: str, field: str, least: int | None) -> int:
-    exact = _is_number(value) and abs(value) <= LARGEST_COUNT  # neither infinite nor too long for a float
-    if not exact or value != int(value) or (least is not None and value < least):
+def _count(value: object, where: str, field: str, least: int | None) -> int:
+    if (
+        not _is_number(value)
+        or not abs(value) <= LARGEST_COUNT  # infinite, or too long for a float
+        or value != int(value)
+        or (least is not None and value < least)
+    ):
         kind = "a whole number" if least is None else f"a whole number of at least {least}"
         mend = "count in training samples" if "samples" in field else "write digits, without quotes and fraction"
         raise _wrong(where, field, value, kind, mend)
     return int(value)
 
 
-def _seconds(value: Any, where: str) -> float:
+def _seconds(value: object, where: str) -> float:
     if not _is_number(value) or not 0 <= value <= sys.float_info.max:
         raise _wrong(where, "seconds", value, "a finite number of at least 0", "give the seconds of training")
     return float(value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _not_rising(where: str, field: str, value: Any, before: Any) -> DataError:
+def _not_rising(where: str, field: str, value: object, before: object) -> DataError:
     return DataError(
         where,
         field,
@@ -296,10 +300,10 @@ def _not_rising(where: str, field: str, value: Any, before: Any) -> DataError:
     )
 
 
-def _wrong(where: str, field: str, value: Any, kind: str, mend: str) -> DataError:
+def _wrong(where: str, field: str, value: object, kind: str, mend: str) -> DataError:
     return DataError(where, field, _shown(value), f"must be {kind}{' (it is null)' if value is None else ''}", mend)
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> object:
     """Shorten what an error shows: a digit string of thousands cannot even be printed."""
     return "a very long number" if isinstance(value, int) and abs(value) > 10**30 else value

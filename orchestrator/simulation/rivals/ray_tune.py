@@ -23,7 +23,6 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from orchestrator.records import Action
 from orchestrator.simulation.engine.scheduler import Arrival, Problem, Scheduler, Verdicts
@@ -50,7 +49,7 @@ BELOW = 1 - 1e-9
 
 REDUCTION_FACTORS = (2, 3, 4)
 
-Build = Callable[[Problem], tuple[Any, float]]
+Build = Callable[[Problem], tuple[object, float]]
 """Makes one of Tune's schedulers; returns it with the samples that one unit of its time stands for."""
 
 
@@ -137,7 +136,7 @@ def ray_rules() -> Mapping[str, Callable[[], Scheduler]]:
     return {name: partial(RayScheduler, name, build) for name, build in rules.items()}
 
 
-def _asha(reduction_factor: int, grace: int, brackets: int, problem: Problem) -> tuple[Any, float]:
+def _asha(reduction_factor: int, grace: int, brackets: int, problem: Problem) -> tuple[object, float]:
     from ray.tune.schedulers import AsyncHyperBandScheduler
 
     levels = problem.levels
@@ -155,7 +154,7 @@ def _asha(reduction_factor: int, grace: int, brackets: int, problem: Problem) ->
     return scheduler, 1.0
 
 
-def _hyperband(reduction_factor: int, problem: Problem) -> tuple[Any, float]:
+def _hyperband(reduction_factor: int, problem: Problem) -> tuple[object, float]:
     from ray.tune.schedulers import HyperBandScheduler
 
     budget = problem.levels[-1]
@@ -167,7 +166,7 @@ def _hyperband(reduction_factor: int, problem: Problem) -> tuple[Any, float]:
     return scheduler, (1 - ROUNDING_SLACK) * budget / units
 
 
-def _median(grace: int, problem: Problem) -> tuple[Any, float]:
+def _median(grace: int, problem: Problem) -> tuple[object, float]:
     from ray.tune.schedulers import MedianStoppingRule
 
     first = grace_level(problem.levels, grace)

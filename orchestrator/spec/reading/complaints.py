@@ -51,7 +51,7 @@ class Source:
         return f"{place} with --set {partly[0]}" if partly else place
 
 
-def explain(error: ValidationError, values: Mapping[str, Any], source: Source, model: type[BaseModel]) -> SpecError:
+def explain(error: ValidationError, values: Mapping[str, object], source: Source, model: type[BaseModel]) -> SpecError:
     """Return the first problem of a validation as a `SpecError`, with a hint at the others."""
     details = error.errors()
     # An unknown key often causes a "missing" elsewhere: tell of the cause first.
@@ -72,7 +72,7 @@ def explain(error: ValidationError, values: Mapping[str, Any], source: Source, m
     return SpecError(source.place(path), dotted(path), _showable(value), rule, mend)
 
 
-def refuse_booleans(values: Any, annotation: Any, source: Source, path: PathKey = ()) -> None:
+def refuse_booleans(values: object, annotation: object, source: Source, path: PathKey = ()) -> None:
     """Raise where a number is wanted and YAML read ``yes`` or ``true``, which pydantic would take for 1.
 
     Raises:
@@ -93,7 +93,7 @@ def refuse_booleans(values: Any, annotation: Any, source: Source, path: PathKey 
 
 def known_fields(path: PathKey, model: type[BaseModel]) -> list[str]:
     """Return the field names of the model that sits at a path of a schema; of a union, those of all its members."""
-    current: list[Any] = [model]
+    current: list[object] = [model]
     for key in path:
         inner = [_annotations(each).get(str(key), each) if _annotations(each) else each for each in current]
         current = [found for each in inner for found in _models_in(each)]
@@ -133,14 +133,14 @@ def _rule_and_mend(detail: ErrorDetails, path: PathKey, model: type[BaseModel]) 
     return message[0].lower() + message[1:], ""
 
 
-def _showable(value: Any) -> Any:
+def _showable(value: object) -> object:
     """Return a value if it is short enough to help; whole sections of a file are not."""
     if isinstance(value, BaseModel) or dataclasses.is_dataclass(value):
         return None
     return None if isinstance(value, Mapping) and len(repr(value)) > 80 else value
 
 
-def _annotations(model: Any) -> dict[str, Any]:
+def _annotations(model: object) -> dict[str, object]:
     if isinstance(model, type) and issubclass(model, BaseModel):
         return {name: info.annotation for name, info in model.model_fields.items()}
     if dataclasses.is_dataclass(model):
@@ -149,24 +149,24 @@ def _annotations(model: Any) -> dict[str, Any]:
     return {}
 
 
-def _model_in(annotation: Any) -> Any:
+def _model_in(annotation: object) -> object:
     """Return the model or dataclass inside an annotation such as ``list[Model]`` or ``Model | None``."""
     return next(iter(_models_in(annotation)), None)
 
 
-def _models_in(annotation: Any) -> list[Any]:
+def _models_in(annotation: object) -> list[object]:
     """Return all models and dataclasses inside an annotation."""
     if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
         return [annotation]
     return [found for argument in get_args(annotation) for found in _models_in(argument)]
 
 
-def _leaves(annotation: Any) -> set[Any]:
+def _leaves(annotation: object) -> set[object]:
     arguments = get_args(annotation)
     return {leaf for argument in arguments for leaf in _leaves(argument)} if arguments else {annotation}
 
 
-def _written_path(location: Sequence[str | int], values: Any) -> PathKey:
+def _written_path(location: Sequence[str | int], values: object) -> PathKey:
     """Drop pydantic's union tags from a location, so that only keys a user wrote (or should write) remain."""
     path: list[str | int] = []
     place: Any = values

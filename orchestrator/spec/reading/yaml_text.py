@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -23,9 +22,9 @@ _OWN_TAGS = ("tag:yaml.org,2002:float", "tag:yaml.org,2002:int", "tag:yaml.org,2
 class _Loader(yaml.SafeLoader):
     """Safe YAML with plain decimal numbers and without doubled keys."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         """Build a mapping; a key written twice is an error at the second place."""
-        seen: set[Any] = set()
+        seen: set[object] = set()
         for key_node, _ in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise yaml.MarkedYAMLError(None, None, "a key must be a single word", key_node.start_mark)
@@ -49,7 +48,7 @@ _Loader.add_implicit_resolver(_OWN_TAGS[0], _FLOAT, list("-+0123456789."))
 _Loader.add_constructor(_OWN_TAGS[1], _decimal)
 
 
-def read_yaml(file: Path) -> tuple[dict[str, Any], dict[PathKey, int]]:
+def read_yaml(file: Path) -> tuple[dict[str, object], dict[PathKey, int]]:
     """Return a YAML file's mapping and the line of every key.
 
     Raises:
@@ -75,7 +74,7 @@ def read_yaml(file: Path) -> tuple[dict[str, Any], dict[PathKey, int]]:
     return values, lines
 
 
-def read_value(text: str) -> Any:
+def read_value(text: str) -> object:
     """Return the value that a short YAML text stands for.
 
     Raises:

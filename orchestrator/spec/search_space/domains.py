@@ -23,7 +23,7 @@ KINDS = ("fixed", "choice", "uniform", "log_uniform", "integer")
 class Fixed:
     """A single value."""
 
-    value: Any
+    value: object
 
     def grid(self) -> tuple[Any, ...]:
         """Return the only value."""
@@ -33,15 +33,15 @@ class Fixed:
         """Return 1."""
         return 1
 
-    def at(self, unit: float) -> Any:
+    def at(self, unit: float) -> object:
         """Return the only value, whatever ``unit`` is."""
         return self.value
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: object) -> bool:
         """Whether ``value`` is the fixed one."""
         return bool(value == self.value)
 
-    def to_yaml(self) -> Any:
+    def to_yaml(self) -> object:
         """Return the domain as it would be written in YAML."""
         return {"fixed": self.value} if isinstance(self.value, (list, dict)) else self.value
 
@@ -71,15 +71,15 @@ class Choice:
         """Return how many values there are."""
         return len(self.values)
 
-    def at(self, unit: float) -> Any:
+    def at(self, unit: float) -> object:
         """Return the value at ``unit`` in [0, 1)."""
         return self.values[min(int(unit * len(self.values)), len(self.values) - 1)]
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: object) -> bool:
         """Whether ``value`` is among the choices."""
         return value in self.values
 
-    def to_yaml(self) -> Any:
+    def to_yaml(self) -> object:
         """Return the domain as it would be written in YAML."""
         return list(self.values)
 
@@ -147,7 +147,7 @@ class Uniform:
             return 1 if self.low == self.high else None
         return self._multiples[1] - self._multiples[0] + 1
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: object) -> bool:
         """Whether ``value`` lies in the range (and is a multiple of ``quantum``), up to rounding."""
         if not isinstance(value, (int, float)):
             return False
@@ -155,7 +155,7 @@ class Uniform:
         inside = self.low - slack <= value <= self.high + slack
         return inside and (self.quantum is None or math.isclose(self.snap(value), value, abs_tol=slack))
 
-    def to_yaml(self) -> Any:
+    def to_yaml(self) -> dict[str, object]:
         """Return the domain as it would be written in YAML."""
         extra = {"quantum": self.quantum, "points": self.points}
         kind = "log_uniform" if self.log else "uniform"
@@ -222,7 +222,7 @@ class Integer:
         """Return the largest value of this domain up to a number (the lowest value below that)."""
         return self.low + min(max(0, value - self.low) // self.step, self.size() - 1) * self.step
 
-    def contains(self, value: Any) -> bool:
+    def contains(self, value: object) -> bool:
         """Whether ``value`` is one of the values."""
         return (
             isinstance(value, int)
@@ -231,16 +231,16 @@ class Integer:
             and (value - self.low) % self.step == 0
         )
 
-    def to_yaml(self) -> Any:
+    def to_yaml(self) -> dict[str, object]:
         """Return the domain as it would be written in YAML."""
-        extra: dict[str, Any] = {"step": self.step} if self.step != 1 else {}
+        extra: dict[str, object] = {"step": self.step} if self.step != 1 else {}
         return {"integer": [self.low, self.high], **extra, **({"log": True} if self.log else {})}
 
 
 Domain = Fixed | Choice | Uniform | Integer
 
 
-def parse_domain(value: Any) -> Domain:
+def parse_domain(value: object) -> Domain:
     """Read a domain from its YAML form.
 
     Raises:
@@ -255,7 +255,7 @@ def parse_domain(value: Any) -> Domain:
     return Fixed(value)
 
 
-def _parse_mapping(value: Mapping[str, Any]) -> Domain:
+def _parse_mapping(value: Mapping[str, object]) -> Domain:
     kinds = [key for key in value if key in KINDS]
     if len(kinds) != 1:
         unknown = next((str(key) for key in value if key not in KINDS), "")
@@ -271,9 +271,10 @@ def _parse_mapping(value: Mapping[str, Any]) -> Domain:
         return Fixed(value[kind])
     if kind == "choice":
         _allow(kind, options, ())
-        if not isinstance(value[kind], Sequence) or isinstance(value[kind], str):
-            raise ValueError(f"choice needs a list of values, got {value[kind]!r}")
-        return Choice(tuple(value[kind]))
+        values = value[kind]
+        if not isinstance(values, Sequence) or isinstance(values, str):
+            raise ValueError(f"choice needs a list of values, got {values!r}")
+        return Choice(tuple(values))
     low, high = _ends(kind, value[kind])
     if kind == "integer":
         _allow(kind, options, ("step", "log"))
@@ -288,13 +289,13 @@ def _parse_mapping(value: Mapping[str, Any]) -> Domain:
     return Uniform(_number("low", low), _number("high", high), kind == "log_uniform", quantum, points)
 
 
-def _ends(kind: str, value: Any) -> tuple[Any, Any]:
+def _ends(kind: str, value: object) -> tuple[object, object]:
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:
         raise ValueError(f"{kind} needs [low, high], got {value!r}")
     return value[0], value[1]
 
 
-def _allow(kind: str, options: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def _allow(kind: str, options: Mapping[str, object], known: tuple[str, ...]) -> None:
     for key in options:
         if key not in known:
             rule = f"knows only {', '.join(known)}" if known else "takes no further keys"
@@ -311,7 +312,7 @@ def _number(name: str, value: Any) -> float:
         raise ValueError(f"{name} must be a number, got {value!r}") from None
 
 
-def _whole(name: str, value: Any) -> int:
+def _whole(name: str, value: object) -> int:
     number = _number(name, value)
     if not math.isfinite(number) or number != int(number):
         raise ValueError(f"{name} must be a whole number, got {value!r}")
@@ -348,6 +349,6 @@ DOMAIN_SCHEMA: dict[str, Any] = {
 DomainField = Annotated[
     Domain,
     PlainValidator(parse_domain),
-    PlainSerializer(lambda domain: domain.to_yaml(), return_type=Any),
+    PlainSerializer(lambda domain: domain.to_yaml(), return_type=object),
     WithJsonSchema(DOMAIN_SCHEMA),
 ]

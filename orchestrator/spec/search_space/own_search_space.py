@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     BeforeValidator,
@@ -118,14 +118,14 @@ class OwnSearchSpace(SearchSpace):
         return {**{key: found[key] for key in found if key not in free}, **dict(sorted(free.items()))}
 
 
-class OwnValues(dict[str, Any]):
+class OwnValues(dict[str, object]):
     """The raw values of a search space that stands beside an entrypoint; chooses `OwnSearchSpace`."""
 
 
 _BUILT_IN, _OWN = union_tag("built in"), union_tag("own")
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return _OWN if isinstance(value, (OwnValues, OwnSearchSpace)) else _BUILT_IN
 
 
@@ -181,7 +181,7 @@ def _check_texts(name: str, domain: Domain) -> Domain:
     return domain
 
 
-def _check_name(name: Any, what: str) -> None:
+def _check_name(name: object, what: str) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
             f"a {what} is named with letters, digits, '_', '-' and '.', starting with a letter, got {name!r}"

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
 
 from orchestrator.records import TrialConfig
 from orchestrator.spec.trial.batch_plan import BatchPlan
@@ -32,7 +31,7 @@ def names_in(words: Iterable[str]) -> Iterator[str]:
         yield from (match[1] for match in _BRACES.finditer(word) if match[1])
 
 
-def filled(words: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+def filled(words: Sequence[str], values: Mapping[str, object]) -> list[str]:
     """Return words with each name in braces replaced by its value.
 
     Args:
@@ -49,12 +48,12 @@ def filled(words: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     return [_BRACES.sub(text_of, word) for word in words]
 
 
-def as_word(value: Any) -> str:
+def as_word(value: object) -> str:
     """Return a value as text: strings as they are, numbers exactly, everything else as JSON (null, true, [1, 2])."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def trial_values(config: TrialConfig, trial_id: str, checkpoint_dir: str) -> dict[str, Any]:
+def trial_values(config: TrialConfig, trial_id: str, checkpoint_dir: str) -> dict[str, object]:
     """Return what the names in braces stand for in one trial; ``warmup_steps`` and ``steps`` are optimizer steps."""
     plan = BatchPlan(config.samples, config.effective_batch_size, config.warmup_unit, config.warmup_amount)
     values = {key: value for key, value in config.as_dict().items() if key not in _GROUPS}

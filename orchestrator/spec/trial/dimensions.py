@@ -35,7 +35,7 @@ class Dimension(Protocol):
         """Names of trials show lower ranks first."""
         ...
 
-    def read(self, value: Any) -> Fields:
+    def read(self, value: object) -> Fields:
         """Return the fields that a value stands for; raises ValueError where it stands for none."""
         ...
 
@@ -94,11 +94,11 @@ class _Named:
 
     field: str
     options: str = ""
-    split: Callable[[Any], tuple[str, Mapping[str, Scalar]]] = _plain_name
+    split: Callable[[object], tuple[str, Mapping[str, Scalar]]] = _plain_name
     rank: int = 0
     shown: Callable[[], bool] = lambda: True
 
-    def read(self, value: Any) -> Fields:
+    def read(self, value: object) -> Fields:
         name, options = self.split(value)
         return {self.field: name, **({self.options: options} if self.options else {})}
 
@@ -125,7 +125,7 @@ class _Warmup:
 
     rank = 0
 
-    def read(self, value: Any) -> Fields:
+    def read(self, value: object) -> Fields:
         unit, amount = read_warmup(value)
         return {"warmup_unit": unit, "warmup_amount": amount}
 
@@ -174,7 +174,7 @@ DIMENSIONS: Mapping[str, Dimension] = _dimensions()
 """The dimensions that all methods share, in the order of a configuration's fields."""
 
 
-def build_config(method: str, values: Mapping[str, Any], samples: int) -> TrialConfig:
+def build_config(method: str, values: Mapping[str, object], samples: int) -> TrialConfig:
     """Turn one value per dimension into a trial's configuration.
 
     Args:
@@ -204,14 +204,14 @@ def space_of_config(config: TrialConfig) -> dict[str, Any]:
     return {"method": {config.method: {**body, **own}}, **shared}
 
 
-def value_of(config: TrialConfig, dimension: str) -> Any:
+def value_of(config: TrialConfig, dimension: str) -> object:
     """Return a configuration's value of a dimension, in the form of `read_value`."""
     if dimension.startswith(OPTION):
         return config.method_options[dimension.removeprefix(OPTION)]
     return DIMENSIONS[dimension].taken(config)
 
 
-def read_value(dimension: str, value: Any) -> Any:
+def read_value(dimension: str, value: object) -> object:
     """Return a value of a dimension in the form of `value_of`, so that the two can be compared."""
     return value if dimension.startswith(OPTION) else DIMENSIONS[dimension].read(value)
 
@@ -223,7 +223,7 @@ def number_of(config: TrialConfig, dimension: str) -> Any:
     return getattr(config, dimension) if dimension in HYPERPARAMETERS else None
 
 
-def read_warmup(value: Any) -> tuple[str, float]:
+def read_warmup(value: object) -> tuple[str, float]:
     """Split a warm-up value into its unit and amount.
 
     Raises:

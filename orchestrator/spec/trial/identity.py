@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from orchestrator.plugins.code import short_name
 from orchestrator.records import Scalar, TrialConfig
@@ -15,7 +14,7 @@ OWN_METHOD = "own"
 """The method of a sweep with an entrypoint that names none; it goes without saying in names."""
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: object) -> str:
     """Return the one JSON text of a value: sorted keys, no spaces, no NaN.
 
     Raises:
@@ -25,7 +24,7 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def digest(value: Any, length: int = 16) -> str:
+def digest(value: object, length: int = 16) -> str:
     """Return the first ``length`` hex digits of the SHA-256 of the canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
@@ -71,7 +70,7 @@ def _shown(value: Scalar) -> str:
     return short_number(value) if isinstance(value, (int, float)) else str(value)
 
 
-def _option(key: str, value: Any) -> str:
+def _option(key: str, value: object) -> str:
     if isinstance(value, bool):
         return key if value else f"no-{key}"
     if isinstance(value, (int, float)):
@@ -79,7 +78,7 @@ def _option(key: str, value: Any) -> str:
     return f"{key}={value}" if isinstance(value, str) else f"{key}#{digest(value, 4)}"
 
 
-def difference(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> list[str]:
+def difference(before: Mapping[str, object], after: Mapping[str, object], prefix: str = "") -> list[str]:
     """Return one line per dotted field in which two nested mappings differ: ``a.b: 1 -> 2``."""
     lines: list[str] = []
     for key in sorted({*before, *after}, key=str):

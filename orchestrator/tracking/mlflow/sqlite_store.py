@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -97,7 +96,7 @@ def tune_connections(file: Path) -> None:
         event.listen(Engine, "connect", _set_pragmas)
 
 
-def _set_pragmas(connection: Any, record: object) -> None:
+def _set_pragmas(connection: object, record: object) -> None:
     if not isinstance(connection, sqlite3.Connection):
         return
     opened = connection.execute("PRAGMA database_list").fetchone()[2]

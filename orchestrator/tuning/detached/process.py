@@ -31,7 +31,7 @@ class Found:
 class Scorer(Protocol):
     """Scores one checkpoint at a time, somewhere."""
 
-    def start(self, config: Mapping[str, Any] | None, checkpoint: str, final: bool) -> None:
+    def start(self, config: Mapping[str, object] | None, checkpoint: str, final: bool) -> None:
         """Begin with a checkpoint; see `CheckpointScorer.score`."""
 
     def poll(self, seconds: float) -> Found | None:
@@ -52,7 +52,7 @@ class CheckpointScorer:
 
         self._session = TrainingSession(setup, Path(cache_dir), threads=threads)
 
-    def score(self, config: Mapping[str, Any] | None, checkpoint: str, final: bool) -> Found:
+    def score(self, config: Mapping[str, object] | None, checkpoint: str, final: bool) -> Found:
         """Return the scores of a checkpoint.
 
         Args:
@@ -88,7 +88,7 @@ class ScoringProcess:
         self._process: Any = None
         self._reference: Any = None
 
-    def start(self, config: Mapping[str, Any] | None, checkpoint: str, final: bool) -> None:
+    def start(self, config: Mapping[str, object] | None, checkpoint: str, final: bool) -> None:
         """See `Scorer.start`."""
         if self._process is None:
             options = {"num_cpus": self._resources.detached_cpu, "num_gpus": self._resources.detached_gpu}
