@@ -59,7 +59,7 @@ def read_yaml(file: Path) -> tuple[dict[str, object], dict[PathKey, int]]:
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
-        _collect_lines(node, (), lines)
+        collect_lines(node, (), lines)
         values = {} if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -101,13 +101,14 @@ def _read_text(file: Path) -> str:
         raise SpecError(str(file), rule=f"the file cannot be read ({error.strerror or error})") from None
 
 
-def _collect_lines(node: yaml.Node | None, path: PathKey, lines: dict[PathKey, int]) -> None:
+def collect_lines(node: yaml.Node | None, path: PathKey, lines: dict[PathKey, int]) -> None:
+    """Note the line of every key and list entry at or below a node, by its path."""
     if isinstance(node, yaml.MappingNode):
         for key_node, value_node in node.value:
             here = (*path, str(key_node.value))
             lines[here] = key_node.start_mark.line + 1
-            _collect_lines(value_node, here, lines)
+            collect_lines(value_node, here, lines)
     elif isinstance(node, yaml.SequenceNode):
         for index, child in enumerate(node.value):
             lines[(*path, index)] = child.start_mark.line + 1
-            _collect_lines(child, (*path, index), lines)
+            collect_lines(child, (*path, index), lines)

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from orchestrator.errors import DataError, nearest
+from orchestrator.spec.reading.yaml_text import PathKey, collect_lines
 from orchestrator.training.data.files import Row
 
 FILE_NAME = "qna.yaml"
@@ -32,9 +33,7 @@ _EXAMPLE_FIELDS = (*_PAIR_FIELDS, "context", "attribution")
 _CONTEXT_FIELDS = ("context", "questions_and_answers")
 _DOCUMENT_FIELDS = ("document", "document_outline", "domain")
 
-Key = tuple[str | int, ...]
-"""The place of a value: names of fields and positions in lists."""
-Lines = dict[Key, int]
+Lines = dict[PathKey, int]
 
 
 def taxonomy_files(folder: Path) -> list[Path]:
@@ -85,17 +84,17 @@ class _Place:
     def __init__(self, path: Path, lines: Lines) -> None:
         self._path, self._lines = path, lines
 
-    def error(self, key: Key, value: object, rule: str, mend: str = "") -> DataError:
+    def error(self, key: PathKey, value: object, rule: str, mend: str = "") -> DataError:
         line = next((self._lines[key[:n]] for n in range(len(key), 0, -1) if key[:n] in self._lines), 1)
         return DataError(f"{self._path}:{line}", ".".join(map(str, key)), value, rule, mend)
 
-    def check_keys(self, key: Key, values: Mapping[str, object], known: tuple[str, ...]) -> None:
+    def check_keys(self, key: PathKey, values: Mapping[str, object], known: tuple[str, ...]) -> None:
         for name in values:
             if name not in known:
                 mend = nearest(str(name), known) or f"known keys: {', '.join(known)}"
                 raise self.error((*key, name), None, "this key is not known in a qna.yaml file", mend)
 
-    def text(self, key: Key, values: Mapping[str, object], name: str) -> str:
+    def text(self, key: PathKey, values: Mapping[str, object], name: str) -> str:
         value = values.get(name)
         if not isinstance(value, str) or not value.strip():
             raise self.error(
@@ -107,7 +106,7 @@ class _Place:
         return value.strip()
 
 
-def _pairs(example: object, key: Key, where: _Place) -> Iterator[tuple[str, str, str]]:
+def _pairs(example: object, key: PathKey, where: _Place) -> Iterator[tuple[str, str, str]]:
     """Yield context (may be empty), question and answer of one seed example."""
     if not isinstance(example, dict):
         raise where.error(key, example, "a seed example is a mapping of fields")
@@ -162,7 +161,7 @@ def _read_yaml(path: Path) -> tuple[object, Lines]:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        _collect_lines(node, (), lines)
+        collect_lines(node, (), lines)
         return (None if node is None else loader.construct_document(node)), lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -170,15 +169,3 @@ def _read_yaml(path: Path) -> tuple[object, Lines]:
         raise DataError(place, rule=f"is not valid YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise DataError(str(path), rule=f"is not valid YAML: {str(error).partition(chr(10))[0]}") from error
-
-
-def _collect_lines(node: yaml.Node | None, key: Key, lines: Lines) -> None:
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            here = (*key, str(name.value))
-            lines[here] = name.start_mark.line + 1
-            _collect_lines(value, here, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, child in enumerate(node.value):
-            lines[(*key, index)] = child.start_mark.line + 1
-            _collect_lines(child, (*key, index), lines)
