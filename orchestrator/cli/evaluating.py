@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,8 @@ from orchestrator.cli.output import libraries_off_stdout, make_console, print_js
 from orchestrator.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from orchestrator.api.evaluate.evaluate import EvaluationResult
 
 commands = typer.Typer()
@@ -77,13 +79,13 @@ def evaluate(
         _print(result, console)
 
 
-def _print(result: EvaluationResult, console: Any) -> None:
+def _print(result: EvaluationResult, console: Console) -> None:
     from orchestrator.reporting.terminal.scores import print_scores
 
     print_scores(result.as_dict(), console)
 
 
-def _sets(file: Path | None, overrides: list[str] | None) -> list[Any] | None:
+def _sets(file: Path | None, overrides: list[str] | None) -> list[dict[str, object]] | None:
     """Return the evaluation sets of a file or an override; None where neither is given.
 
     Raises:
@@ -92,7 +94,7 @@ def _sets(file: Path | None, overrides: list[str] | None) -> list[Any] | None:
     from orchestrator.spec.loading import apply_override
     from orchestrator.spec.reading.yaml_text import read_yaml
 
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     if file is not None:
         values = read_yaml(file)[0]
         if "evaluation" not in values:

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 from rich.console import Console
 
@@ -20,7 +19,7 @@ def make_console(stderr: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, emoji=False, width=200)
 
 
-def libraries_off_stdout(as_json: bool) -> AbstractContextManager[Any]:
+def libraries_off_stdout(as_json: bool) -> AbstractContextManager[object]:
     """Ray prints what befell a worker on standard output, where a program expects one JSON object and no more."""
     return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
@@ -30,6 +29,6 @@ def speaker(console: Console) -> Callable[[str], None]:
     return lambda text: console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
-def print_json(values: Any) -> None:
+def print_json(values: object) -> None:
     """Print one JSON object on standard output."""
     sys.stdout.write(json.dumps(values, indent=2, default=str) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from orchestrator.errors import StorageError
 from orchestrator.spec.stopping import StoppingSpec, WinnerSpec
@@ -46,7 +45,7 @@ class Spent:
     slot_seconds: float = 0.0
 
 
-def check_same_sweep(folder: SweepFolder, content: Mapping[str, Any], where: str) -> None:
+def check_same_sweep(folder: SweepFolder, content: Mapping[str, object], where: str) -> None:
     """Raise if the storage holds another sweep of this name.
 
     Raises:
@@ -103,7 +102,7 @@ def set_aside(folder: SweepFolder) -> None:
         folder.root.rename(folder.root.with_name(f"{folder.name}.{time.strftime('%Y%m%d-%H%M%S')}"))
 
 
-def after_search(records: JournalRecords) -> dict[str, Any]:
+def after_search(records: JournalRecords) -> dict[str, Mapping[str, object]]:
     """Return which audit and repeats the latest session was asked for, as `SweepSpec.after_search` says it."""
     last = records.last(AfterSearchRecord)
     if last is None:
@@ -111,7 +110,7 @@ def after_search(records: JournalRecords) -> dict[str, Any]:
     return {"stopping": last.stopping, "winner": last.winner}
 
 
-def sweep_content(records: JournalRecords) -> dict[str, Any]:
+def sweep_content(records: JournalRecords) -> dict[str, object]:
     """Return the resolved sweep file of a journal that has begun, with what was asked for after the search."""
     content = dict(standing_record(records).content)
     asked = after_search(records)
@@ -130,7 +129,7 @@ def standing_record(records: JournalRecords) -> StandingRecord:
     return replace(record, content=content_of(record))
 
 
-def content_of(record: StandingRecord) -> dict[str, Any]:
+def content_of(record: StandingRecord) -> dict[str, object]:
     """Return the resolved sweep file of a record, as today's would say the same."""
     content = dict(record.content)
     if record.format < 2 and "evaluation" in content:
@@ -151,7 +150,7 @@ def is_complete(records: JournalRecords) -> bool:
     return isinstance(told, SessionEndRecord) and told.status == "completed"
 
 
-def complete_capacity(folder: SweepFolder, asked: Mapping[str, Any]) -> Capacity | None:
+def complete_capacity(folder: SweepFolder, asked: Mapping[str, object]) -> Capacity | None:
     """Return the capacity that a complete sweep ran on last.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from orchestrator.history.journal_facts import sweep_content
 from orchestrator.history.journal_state import JournalState
@@ -17,7 +16,7 @@ class FieldDifference:
     """A field of the resolved sweep files, or an input, in which the sweeps differ; None where one lacks it."""
 
     field: str
-    values: tuple[Any, ...]
+    values: tuple[object, ...]
 
 
 def field_differences(states: Sequence[JournalState]) -> tuple[FieldDifference, ...]:
@@ -47,7 +46,7 @@ def score_warnings(states: Sequence[JournalState], metrics: Iterable[str]) -> tu
     return tuple(found)
 
 
-def differ(values: Iterable[Any]) -> bool:
+def differ(values: Iterable[object]) -> bool:
     """Whether not all values are equal."""
     found = list(values)
     return any(value != found[0] for value in found[1:])
@@ -59,12 +58,12 @@ def _held_out(state: JournalState) -> tuple[object, ...]:
     return (state.first.inputs.get("training data"), data.held_out, data.split_seed)
 
 
-def _content(state: JournalState) -> dict[str, Any]:
+def _content(state: JournalState) -> dict[str, object]:
     content = {key: value for key, value in sweep_content(state.records).items() if key not in _NAMES}
     return {**content, "digest": dict(state.first.inputs)}
 
 
-def _leaves(values: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
+def _leaves(values: Mapping[str, object], prefix: str) -> Iterable[tuple[str, object]]:
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{prefix}{key}.")

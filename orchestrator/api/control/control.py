@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from orchestrator.coordinating.clones import clone_record
 from orchestrator.coordinating.controls import check_action
@@ -145,21 +145,14 @@ def _ask(state: JournalState, entry: TrialEntry, action: ControlAction, wait_sec
             mend="use an account that may, or set the tag orchestrate.action in MLflow",
         ) from error
     found = _wait(state.folder, action.action_id, wait_seconds)
-    told: dict[str, Any] = {
-        "sweep": state.folder.name,
-        "action": action.kind,
-        "trial_id": entry.trial_id,
-        "name": entry.name,
-    }
+    told = partial(ControlResult, state.folder.name, action.kind, entry.trial_id, entry.name)
     if found is None and not _driven(state.folder):
-        return ControlResult(**told, state="queued", answer="No driver runs this sweep; the next run carries it out.")
+        return told(state="queued", answer="No driver runs this sweep; the next run carries it out.")
     if found is None:
-        return ControlResult(
-            **told, state="unanswered", answer="The driver has not answered yet; it will do so on its turn."
-        )
+        return told(state="unanswered", answer="The driver has not answered yet; it will do so on its turn.")
     if found.state == "refused":
         raise InputError(action.kind, value=entry.name, rule=f"the driver refuses: {found.answer}")
-    return ControlResult(**told, state=found.state, answer=found.answer, made=found.made)
+    return told(state=found.state, answer=found.answer, made=found.made)
 
 
 def _wait(folder: SweepFolder, action_id: str, seconds: float) -> ActionRecord | None:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from orchestrator.api.doctor.finding import Finding
 from orchestrator.errors import OrchestratorError
@@ -23,7 +22,7 @@ from orchestrator.errors import OrchestratorError
 GIB = 2**30
 
 
-def start_probe(name: str, **options: Any) -> subprocess.Popen[str]:
+def start_probe(name: str, **options: object) -> subprocess.Popen[str]:
     """Start a probe."""
     words = [sys.executable, "-m", "orchestrator.api.doctor.probes", name, json.dumps(options)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

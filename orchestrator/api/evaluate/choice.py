@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from orchestrator.errors import InputError
 from orchestrator.history.find_trial import find_trial
@@ -70,7 +69,7 @@ def chosen_trials(history: SweepHistory, words: Sequence[str], best: int | None,
 
 def chosen_sets(
     state: JournalState,
-    sets: Sequence[Mapping[str, Any] | EvaluationSet] | None,
+    sets: Sequence[Mapping[str, object] | EvaluationSet] | None,
     tasks: Sequence[str],
     limit: int | None,
     num_fewshot: int | None,

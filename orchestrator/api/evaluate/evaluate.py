@@ -44,7 +44,7 @@ def evaluate_sweep(
     trials: Sequence[str] = (),
     best: int | None = None,
     every: bool = False,
-    sets: Sequence[Mapping[str, Any] | EvaluationSet] | None = None,
+    sets: Sequence[Mapping[str, object] | EvaluationSet] | None = None,
     tasks: Sequence[str] = (),
     limit: int | None = None,
     num_fewshot: int | None = None,

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from orchestrator.api.evaluate.session import LazySession
 from orchestrator.api.export.choice import find_checkpoint
@@ -59,7 +58,7 @@ class ModelScoring:
     session: LazySession
     known: KnownScores
     runs: TrackedRuns
-    sets: tuple[Mapping[str, Any], ...]
+    sets: tuple[Mapping[str, object], ...]
     say: Say
 
     def all_known(self, trials: Sequence[TrialHistory], base: bool) -> bool:

@@ -195,12 +195,12 @@ def _describe(
     _write_capsule(history, trial.result, asdict(facts), draft)
 
 
-def _write_capsule(history: SweepHistory, trial: TrialResult, facts: Mapping[str, Any], draft: Path) -> None:
+def _write_capsule(history: SweepHistory, trial: TrialResult, facts: Mapping[str, object], draft: Path) -> None:
     capsule = json.dumps(_capsule(history, trial, facts), indent=2, default=str)
     (draft / CAPSULE).write_text(capsule + "\n", encoding="utf-8")
 
 
-def _capsule(history: SweepHistory, trial: TrialResult, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _capsule(history: SweepHistory, trial: TrialResult, facts: Mapping[str, object]) -> dict[str, object]:
     return {
         "sweep": history.result.name,
         "sweep_id": history.result.sweep_id,

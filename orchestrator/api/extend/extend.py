@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from orchestrator.api.extend.entrypoints import found_entrypoint
 from orchestrator.api.extend.request import NOTHING_MORE, ExtendRequest
@@ -138,7 +137,7 @@ def _extended_spec(state: JournalState, request: ExtendRequest, say: Say) -> Swe
     return spec
 
 
-def _standing_values(state: JournalState, with_code: bool) -> dict[str, Any]:
+def _standing_values(state: JournalState, with_code: bool) -> dict[str, object]:
     """Return the sweep file as it stands, with where it ran last."""
     values, session = dict(resolved(state.spec)), state.session
     values["storage"] = str(state.folder.storage)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from orchestrator.api.recommend.past_sweeps import PastSweeps, stored_sweeps, tracked_past
 from orchestrator.errors import InputError, StorageError, nearest
 from orchestrator.reporting.recommendation.compose import recommend
 from orchestrator.reporting.recommendation.recommendation import Recommendation
-from orchestrator.reporting.recommendation.request import BudgetAsked, Request, parse_budget
+from orchestrator.reporting.recommendation.request import BudgetAsked, ObjectiveKind, Request, parse_budget
 from orchestrator.settings.trial_setup import DataSettings, ModelSettings
 from orchestrator.spec.loading import apply_override, parse_sweep
 from orchestrator.spec.sweep import SweepSpec
@@ -24,7 +23,7 @@ from orchestrator.training.setup.sizes import (
     seconds_per_sample,
 )
 
-OBJECTIVES = ("loss", "downstream", "forgetting")
+OBJECTIVES: tuple[ObjectiveKind, ...] = ("loss", "downstream", "forgetting")
 TESTBED_SOURCES = {"downstream": "testbed:knowledge", "forgetting": "testbed:biographies"}
 """What the built-in test bed is measured on, where nothing else is named."""
 
@@ -115,12 +114,13 @@ def write_recommendation(found: Recommendation, file: Path, force: bool = False)
         raise StorageError(str(file), rule=f"cannot be written: {error.strerror or error}") from error
 
 
-def _objective(word: str) -> Any:
-    if word not in OBJECTIVES:
+def _objective(word: str) -> ObjectiveKind:
+    kind = next((known for known in OBJECTIVES if known == word), None)
+    if kind is None:
         raise InputError(
             "--objective", value=word, rule=f"must be one of {', '.join(OBJECTIVES)}", mend=nearest(word, OBJECTIVES)
         )
-    return word
+    return kind
 
 
 def _check_storage(storage: Path | str | None) -> None:
@@ -133,14 +133,14 @@ def _check_storage(storage: Path | str | None) -> None:
         )
 
 
-def _settings(model: str, data: str, overrides: Sequence[str]) -> dict[str, Any]:
-    settings: dict[str, Any] = {"model": model, "data": {"train": data}}
+def _settings(model: str, data: str, overrides: Sequence[str]) -> dict[str, object]:
+    settings: dict[str, object] = {"model": model, "data": {"train": data}}
     for text in overrides:
         apply_override(settings, text)
     return settings
 
 
-def _typed(settings: dict[str, Any]) -> tuple[ModelSettings, DataSettings]:
+def _typed(settings: dict[str, object]) -> tuple[ModelSettings, DataSettings]:
     """Return model and data as a sweep file with them would have them; other fields are checked with the whole."""
     least = {
         "name": WHERE,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +84,7 @@ def _trial(
     reader: RunReader, run: TrackedRun, scores: Mapping[str, Series], extra: Mapping[str, float]
 ) -> RecordedTrial:
     config = _config(run)
+    batch, samples = (int(run.params[name]) for name in ("effective_batch_size", "samples"))
     completed = run.tags["outcome"] == Outcome.COMPLETED.value
     everywhere = _at_every_milestone(scores)
     milestones = sorted({step for key in everywhere for step, _ in scores[key]})
@@ -92,10 +92,10 @@ def _trial(
         trial=run.tags.get("orchestrate.trial_id", run.run_id),
         config={**config, **extra, "name": _name(run)},
         cohort="",
-        signals=_signals(reader, run, config["effective_batch_size"], milestones),
+        signals=_signals(reader, run, batch, milestones),
         evals=tuple((step, {key: dict(scores[key])[step] for key in everywhere}) for step in milestones),
         final={key: series[-1][1] for key, series in scores.items() if series} if completed else {},
-        samples=config["samples"],
+        samples=samples,
         seconds=max(0.0, (run.ended or run.began) - run.began),
         status="completed" if completed else "diverged",
     )
@@ -106,7 +106,7 @@ def _name(run: TrackedRun) -> str:
     return run.name.removeprefix("★ ").split(" · ")[0]
 
 
-def _config(run: TrackedRun) -> dict[str, Any]:
+def _config(run: TrackedRun) -> dict[str, object]:
     missing = [name for name in ("method", *_NUMBERS) if name not in run.params]
     if missing:
         raise StorageError(run.name, rule=f"its run names no {', '.join(missing)}", mend="leave the sweep out")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from orchestrator.history.journal_state import JournalState
+from orchestrator.results.environment import package_versions
 from orchestrator.storage.journal_records.sessions import SessionRecord
 from orchestrator.storage.journal_records.trials import MilestoneRecord
 
@@ -36,7 +37,7 @@ class Capsule:
         several: Whether sessions with different environments trained the trial.
     """
 
-    environment: Mapping[str, Any]
+    environment: Mapping[str, object]
     threads: int
     inputs: Mapping[str, str]
     evaluation: Mapping[str, str] = field(default_factory=dict)
@@ -61,7 +62,7 @@ def read_capsule(state: JournalState, trial_id: str) -> Capsule:
     )
 
 
-def compare_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[CapsuleLine]:
+def compare_environment(before: Mapping[str, object], now: Mapping[str, object]) -> list[CapsuleLine]:
     """Compare versions, code and machine."""
     lines = [
         _line("code", before.get("code"), now.get("code")),
@@ -70,7 +71,7 @@ def compare_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> li
         _line("machine", before.get("machine"), now.get("machine")),
         _line("host", before.get("host"), now.get("host")),
     ]
-    old, new = before.get("versions") or {}, now.get("versions") or {}
+    old, new = package_versions(before), package_versions(now)
     return lines + [_line(name, old.get(name), new.get(name)) for name in dict.fromkeys([*old, *new])]
 
 
@@ -79,7 +80,7 @@ def compare_digests(what: str, before: Mapping[str, str], now: Mapping[str, str]
     return [_line(f"{what}{name}", before.get(name), now[name]) for name in now]
 
 
-def _commit(environment: Mapping[str, Any]) -> str | None:
+def _commit(environment: Mapping[str, object]) -> str | None:
     commit = environment.get("git_commit")
     return f"{commit}{' with uncommitted changes' if environment.get('git_dirty') else ''}" if commit else None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from orchestrator.api.plan.preflight import ValidationResult
 from orchestrator.history.find_trial import rebased_setup
@@ -34,12 +33,12 @@ class Extension:
     added: tuple[AddedTrialRecord, ...] = ()
     actions: tuple[ControlAction, ...] = ()
 
-    def changes(self, content: Mapping[str, Any], records: JournalRecords) -> bool:
+    def changes(self, content: Mapping[str, object], records: JournalRecords) -> bool:
         """Whether the sweep becomes another one than its journal says."""
         now = standing_record(records)
         return digest(now.content) != digest(content) or now.plan != self.plan
 
-    def asks(self, content: Mapping[str, Any], records: JournalRecords) -> bool:
+    def asks(self, content: Mapping[str, object], records: JournalRecords) -> bool:
         """Whether there is anything to do that a complete sweep has not done."""
         return bool(self.added or self.actions) or (bool(records) and self.changes(content, records))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from orchestrator.api.plan.preflight import ValidationResult
 from orchestrator.api.run.extension import Extension
@@ -32,7 +31,7 @@ class SessionStart:
 
     validation: ValidationResult
     folder: SweepFolder
-    content: dict[str, Any]
+    content: dict[str, object]
     inputs: dict[str, str]
     record: bool
     started: float

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 
@@ -110,7 +109,7 @@ def _spec(history: SweepHistory) -> SweepSpec:
 def _front(history: SweepHistory, trial: TrialHistory, facts: CardFacts, spec: SweepSpec) -> str:
     """Return the metadata that the model hub reads."""
     result = trial.result
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "library_name": "peft" if facts.form == "adapter" else "transformers",
         "pipeline_tag": "text-generation",
         **(_base(facts) if facts.base_is_hub_id else {}),
@@ -130,7 +129,7 @@ def _base(facts: CardFacts) -> dict[str, str]:
     return {"base_model": facts.base, "base_model_relation": "adapter" if facts.form == "adapter" else "finetune"}
 
 
-def _indexed(metric: str, value: float, spec: SweepSpec) -> dict[str, Any]:
+def _indexed(metric: str, value: float, spec: SweepSpec) -> dict[str, object]:
     name, _, kind = metric.partition("/")
     entry = next((each for each in spec.evaluation if each.name == name), None)
     source = spec.data.label if entry is None or entry.data == "held_out" else entry.data

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from orchestrator.records import Outcome
 from orchestrator.reporting.text.numbers import duration, number, with_error
+from orchestrator.results.environment import package_versions
 from orchestrator.results.records import SweepHistory, TrialHistory
 from orchestrator.spec.sweep import SweepSpec
 
@@ -63,7 +64,7 @@ def capsule_table(history: SweepHistory, trial: TrialHistory, spec: SweepSpec) -
 def _capsule(history: SweepHistory, trial: TrialHistory, spec: SweepSpec) -> list[tuple[str, str]]:
     """Return data, digests, seeds and what it ran on."""
     found = history.environment
-    versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
+    versions = ", ".join(f"{name} {version}" for name, version in package_versions(found).items())
     commit = (
         f"{found['git_commit']}{' with uncommitted changes' if found.get('git_dirty') else ''}"
         if found.get("git_commit")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class Advice:
     """
 
     field: str
-    value: Any
+    value: object
     reason: str
     sources: tuple[str, ...]
 

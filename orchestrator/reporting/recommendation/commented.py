@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import yaml
 
@@ -14,7 +13,7 @@ WIDTH = 110
 
 
 def commented_yaml(
-    values: Mapping[str, Any], advice: Sequence[Advice], past_sweeps: Sequence[str], notes: Sequence[str]
+    values: Mapping[str, object], advice: Sequence[Advice], past_sweeps: Sequence[str], notes: Sequence[str]
 ) -> str:
     """Return the sweep file; without its comments it is what ``values`` says."""
     by_field = {one.field: one for one in advice}
@@ -29,21 +28,20 @@ def _head(past_sweeps: Sequence[str], notes: Sequence[str]) -> Iterator[str]:
         yield from _comment(note, 0)
 
 
-def _mapping(values: Mapping[str, Any], path: str, advice: Mapping[str, Advice], depth: int) -> Iterator[str]:
+def _mapping(values: Mapping[str, object], path: str, advice: Mapping[str, Advice], depth: int) -> Iterator[str]:
     for key, value in values.items():
         here = f"{path}.{key}" if path else key
         if here in advice:
             told = advice[here]
             yield from _comment(f"{told.reason} [{'; '.join(told.sources)}]", depth)
-        below = isinstance(value, Mapping) and any(name.startswith(f"{here}.") for name in advice)
-        if below:
+        if isinstance(value, Mapping) and any(name.startswith(f"{here}.") for name in advice):
             yield f"{' ' * depth}{_key(key)}:"
             yield from _mapping(value, here, advice, depth + 2)
         else:
             yield from _plain(key, value, depth)
 
 
-def _plain(key: str, value: Any, depth: int) -> Iterator[str]:
+def _plain(key: str, value: object, depth: int) -> Iterator[str]:
     # Short mappings and lists on a line of their own; a bare value must not become ``{key: value}``.
     flow = None if isinstance(value, Mapping | list) else False
     text = yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=WIDTH, default_flow_style=flow)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from orchestrator.reporting.recommendation.advice import Advice, Evidence
 from orchestrator.reporting.recommendation.evidence import PastSweep, Seen, seen_batch, seen_rates
@@ -49,7 +48,7 @@ def recommend(request: Request, past: Sequence[PastSweep] = (), notes: Sequence[
     winner, winner_advice = winner_fields(spending)
     searcher, searcher_advice = _searcher(spending.trials)
     budget, budget_advice = _budget(request, spending)
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "name": _free_name(_name(request), past),
         "model": request.settings["model"],
         "data": data,
@@ -79,10 +78,9 @@ def recommend(request: Request, past: Sequence[PastSweep] = (), notes: Sequence[
 
 def _search_space(
     request: Request, spending: Spending, past: Sequence[PastSweep]
-) -> tuple[dict[str, Any], list[Advice], list[Evidence], list[int]]:
+) -> tuple[dict[str, object], list[Advice], list[Evidence], list[int]]:
     methods, methods_advice = choose_methods(request, spending.trials, past)
-    batches = batch_sizes(request, methods, spending.samples, spending.trials, _batches(past))
-    sizes = batches.advice.value
+    batches, sizes = batch_sizes(request, methods, spending.samples, spending.trials, _batches(past))
     rates = [each for sweep in past for each in seen_rates(sweep)]
     each_gets = spending.trials / len(methods)
     advice, evidence, bodies = [methods_advice], list(batches.evidence), {}
@@ -97,8 +95,8 @@ def _search_space(
     return space, [*advice, batches.advice, *recipe_advice], evidence, sizes
 
 
-def _body(request: Request, method: str, samples: int, ranged: Ranged) -> tuple[dict[str, Any], list[Advice]]:
-    body: dict[str, Any] = {"learning_rate": ranged.value}
+def _body(request: Request, method: str, samples: int, ranged: Ranged) -> tuple[dict[str, object], list[Advice]]:
+    body: dict[str, object] = {"learning_rate": ranged.value}
     advice = [ranged.advice]
     if method in RANKED_METHODS and (chosen := choose_rank(request, samples)) is not None:
         rank, told = chosen
@@ -111,7 +109,7 @@ def _batches(past: Sequence[PastSweep]) -> list[Seen]:
     return [seen for sweep in past if (seen := seen_batch(sweep)) is not None]
 
 
-def _searcher(trials: int) -> tuple[dict[str, Any], Advice]:
+def _searcher(trials: int) -> tuple[dict[str, object], Advice]:
     if trials >= LEARNING_TRIALS:
         reason = "from two dozen trials on a searcher that learns at milestones finds better recipes than Sobol"
         source = "docs/decisions/2026-11-21-searchers-learn-at-milestones.md"
@@ -120,8 +118,8 @@ def _searcher(trials: int) -> tuple[dict[str, Any], Advice]:
     return {"kind": "sobol"}, Advice("searcher", "sobol", reason, (ASSUMPTION,))
 
 
-def _budget(request: Request, spending: Spending) -> tuple[dict[str, Any], Advice]:
-    value: dict[str, Any] = {"trials": spending.trials, "samples": spending.samples}
+def _budget(request: Request, spending: Spending) -> tuple[dict[str, object], Advice]:
+    value: dict[str, object] = {"trials": spending.trials, "samples": spending.samples}
     if request.budget.unit == "minutes":
         value["wall_minutes"] = request.budget.amount
     reason = f"{spending.reason}; at most {spending.most_samples:,} samples in all, fewer where trials are stopped"
@@ -147,8 +145,8 @@ def _last_word(identity: str) -> str:
 
 
 def _with_settings(
-    values: dict[str, Any], settings: Mapping[str, Any], advice: Sequence[Advice]
-) -> tuple[dict[str, Any], list[Advice]]:
+    values: dict[str, object], settings: Mapping[str, object], advice: Sequence[Advice]
+) -> tuple[dict[str, object], list[Advice]]:
     """Lay the user's own fields over the recommended ones, and drop the reasons of what they replace."""
     replaced: set[str] = set()
     merged = _merged(values, settings, "", replaced)
@@ -160,14 +158,16 @@ def _with_settings(
     return merged, kept
 
 
-def _merged(values: Mapping[str, Any], own: Mapping[str, Any], path: str, replaced: set[str]) -> dict[str, Any]:
+def _merged(
+    values: Mapping[str, object], own: Mapping[str, object], path: str, replaced: set[str]
+) -> dict[str, object]:
     result = dict(values)
     for key, value in own.items():
         here = f"{path}.{key}" if path else key
         # A domain such as {choice: [...]} replaces another one as a whole.
-        is_section = isinstance(value, Mapping) and not any(kind in value for kind in KINDS)
-        if is_section and isinstance(result.get(key), Mapping):
-            result[key] = _merged(result[key], value, here, replaced)
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and not any(kind in value for kind in KINDS):
+            result[key] = _merged(below, value, here, replaced)
         else:
             replaced.add(here)
             result[key] = value

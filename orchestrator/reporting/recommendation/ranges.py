@@ -60,8 +60,10 @@ def learning_rates(
     return Ranged(advice.value, advice, evidence, belief)
 
 
-def batch_sizes(request: Request, methods: Sequence[str], samples: int, trials: int, seen: Sequence[Seen]) -> Ranged:
-    """Return effective batch sizes: powers of two round the believed best, a factor of four apart."""
+def batch_sizes(
+    request: Request, methods: Sequence[str], samples: int, trials: int, seen: Sequence[Seen]
+) -> tuple[Ranged, list[int]]:
+    """Return effective batch sizes: powers of two round the believed best, a factor of four apart; also as numbers."""
     adapters = any(METHODS[name].family != "weights" for name in methods)
     rule = batch_rule(request.data.rows, samples, request.objective, adapters)
     field = "search_space.effective_batch_size"
@@ -73,7 +75,7 @@ def batch_sizes(request: Request, methods: Sequence[str], samples: int, trials: 
     reason = _reason(rule, belief, evidence, f"at least {LEAST_STEPS} optimizer steps each")
     sources = (*rule.sources, *(["past sweeps"] if evidence else []))
     advice = Advice(field, sizes, reason, sources)
-    return Ranged(sizes if len(sizes) > 1 else sizes[0], advice, evidence, belief)
+    return Ranged(sizes if len(sizes) > 1 else sizes[0], advice, evidence, belief), sizes
 
 
 def _moved(rule: Rule, field: str, here: Situation, seen: Sequence[Seen]) -> tuple[Belief, tuple[Evidence, ...]]:

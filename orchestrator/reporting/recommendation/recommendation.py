@@ -22,7 +22,7 @@ class Recommendation:
         notes: What was left out, and why.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     advice: tuple[Advice, ...]
     evidence: tuple[Evidence, ...] = ()
     past_sweeps: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from orchestrator.errors import InputError
 from orchestrator.training.setup.sizes import DataFacts, ModelFacts
@@ -51,11 +51,17 @@ class Request:
     data: DataFacts
     budget: BudgetAsked
     objective: ObjectiveKind
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     source: str = ""
     methods: tuple[str, ...] = ()
     samples: int | None = None
     samples_per_minute: float | None = None
+
+    @property
+    def own_data(self) -> Mapping[str, object]:
+        """The user's own fields of ``data``."""
+        found = self.settings.get("data")
+        return found if isinstance(found, Mapping) else {}
 
 
 def parse_budget(text: str) -> BudgetAsked:

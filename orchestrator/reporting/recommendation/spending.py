@@ -76,7 +76,7 @@ def _too_short(request: Request, samples: int, why: str) -> InputError:
     needed = f"a trial needs at least {LEAST_SAMPLES}, {LEAST_STEPS} optimizer steps of 4"
     if request.samples is not None:
         return InputError("--samples", value=samples, rule=needed, mend="give longer trials")
-    source = request.settings.get("data", {}).get("train")
+    source = request.own_data.get("train")
     return InputError(
         "--data",
         value=source,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from orchestrator.errors import InputError
 from orchestrator.reporting.recommendation.advice import Advice
@@ -20,10 +19,11 @@ MOST_HELD_OUT, HELD_OUT_SHARE = 500, 0.1
 TASK_LIMIT, TEXT_LIMIT, ANSWER_TOKENS = 200, 100, 32
 
 
-def data_fields(request: Request) -> tuple[dict[str, Any], list[Advice]]:
+def data_fields(request: Request) -> tuple[dict[str, object], list[Advice]]:
     """Return fields of ``data`` besides those that the user gave, and why."""
-    facts, given = request.data, dict(request.settings.get("data", {}))
-    fields, advice = dict(given), []
+    facts, given = request.data, request.own_data
+    fields: dict[str, object] = dict(given)
+    advice: list[Advice] = []
     if "held_out" not in given:
         count = max(1, min(MOST_HELD_OUT, round(facts.rows * HELD_OUT_SHARE)))
         fields["held_out"] = count
@@ -40,13 +40,13 @@ def data_fields(request: Request) -> tuple[dict[str, Any], list[Advice]]:
     return fields, advice
 
 
-def evaluation(request: Request) -> tuple[list[dict[str, Any]], dict[str, Any], list[Advice]]:
+def evaluation(request: Request) -> tuple[list[dict[str, object]], dict[str, object], list[Advice]]:
     """Return the evaluation sets, the objective, and why.
 
     Raises:
         InputError: If the objective needs rows or text that were not named.
     """
-    sets: list[dict[str, Any]] = [{"name": "eval", "kind": "loss", "data": "held_out"}]
+    sets: list[dict[str, object]] = [{"name": "eval", "kind": "loss", "data": "held_out"}]
     if request.objective == "loss":
         reason = "the loss on held-out rows of the training data, as asked"
         return (
@@ -82,9 +82,9 @@ def evaluation(request: Request) -> tuple[list[dict[str, Any]], dict[str, Any], 
     return sets, {"metric": metric, "mode": "min"}, [Advice("objective", metric, reason, ("--objective", ASSUMPTION))]
 
 
-def recipe_fields() -> tuple[dict[str, Any], list[Advice]]:
+def recipe_fields() -> tuple[dict[str, object], list[Advice]]:
     """Return schedule, warm-up and optimizer, and why."""
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "schedule": "constant",
         "warmup": {"ratio": 0.03},
         "beta2": 0.95,
@@ -118,7 +118,7 @@ def milestones(sizes: Sequence[int], samples: int) -> tuple[list[float], Advice]
     return shares, Advice("milestones", shares, reason, (STOPPING,))
 
 
-def stopping_fields(request: Request, trials: int) -> tuple[dict[str, Any], Advice]:
+def stopping_fields(request: Request, trials: int) -> tuple[dict[str, object], Advice]:
     """Return the stopping rules and why."""
     off = (
         "the paper's rule (low gradient norm, high loss) stays off: in distribution its loss half has the opposite sign"
@@ -128,17 +128,17 @@ def stopping_fields(request: Request, trials: int) -> tuple[dict[str, Any], Advi
         off += "two measurements, so record a sweep before switching it on"
     if trials < FORECAST_TRIALS:
         reason = f"{trials} trials are too few to stop one by comparison with the others"
-        value: dict[str, Any] = {"rungs": {"enabled": False}}
+        value: dict[str, object] = {"rungs": {"enabled": False}}
         return value, Advice("stopping", value, reason, (ASSUMPTION,))
     value = {"forecast": {"miss": 0.05}}
     reason = f"those go on that may still end best, at 5 % risk to lose the best at a milestone; {off}"
     return value, Advice("stopping", value, reason, (STOPPING, PAPER))
 
 
-def winner_fields(spending: Spending) -> tuple[dict[str, Any], Advice]:
+def winner_fields(spending: Spending) -> tuple[dict[str, object], Advice]:
     """Return the repeats of the best recipes and why."""
     if not spending.repeats:
-        value: dict[str, Any] = {"repeats": 0}
+        value: dict[str, object] = {"repeats": 0}
         reason = (
             "the budget is too small for new seeds, so the winner may only be lucky: repeat it before relying on it"
         )

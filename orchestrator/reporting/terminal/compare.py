@@ -10,14 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.reporting.terminal.forms import ComparedSweepForm, DifferenceForm, ScoredTrialForm
 from orchestrator.reporting.text.numbers import duration, number, with_error
-
-Row = Mapping[str, Any]
 
 
 def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     """Print the sweeps of `Comparison.as_dict` side by side, then in what their files differ."""
-    sweeps: Sequence[Row] = comparison["sweeps"]
+    sweeps: Sequence[ComparedSweepForm] = comparison["sweeps"]
     for warning in comparison["warnings"]:
         console.print(Text(f"Not comparable: {warning}.", style="bold yellow"))
     table = _titled(f"{comparison['metric']} ({comparison['mode']})", sweeps)
@@ -41,7 +40,7 @@ def print_comparison(comparison: Mapping[str, Any], console: Console) -> None:
     _print_differences(comparison["differences"], sweeps, console)
 
 
-def _print_methods(sweeps: Sequence[Row], console: Console) -> None:
+def _print_methods(sweeps: Sequence[ComparedSweepForm], console: Console) -> None:
     names = dict.fromkeys(name for sweep in sweeps for name in sweep["best_by_method"])
     if not names:
         return
@@ -52,7 +51,9 @@ def _print_methods(sweeps: Sequence[Row], console: Console) -> None:
     console.print(table)
 
 
-def _print_differences(differences: Sequence[Row], sweeps: Sequence[Row], console: Console) -> None:
+def _print_differences(
+    differences: Sequence[DifferenceForm], sweeps: Sequence[ComparedSweepForm], console: Console
+) -> None:
     console.print()
     if not differences:
         console.print(Text("The sweep files, data and base models are the same.", style="dim"))
@@ -63,7 +64,7 @@ def _print_differences(differences: Sequence[Row], sweeps: Sequence[Row], consol
     console.print(table)
 
 
-def _titled(title: str, sweeps: Sequence[Row]) -> Table:
+def _titled(title: str, sweeps: Sequence[ComparedSweepForm]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column(Text(title), no_wrap=True, style="dim")
     for sweep in sweeps:
@@ -71,17 +72,17 @@ def _titled(title: str, sweeps: Sequence[Row]) -> Table:
     return table
 
 
-def _name(scored: Row | None) -> str:
+def _name(scored: ScoredTrialForm | None) -> str:
     return "-" if scored is None else str(scored["name"])
 
 
-def _score(scored: Row | None) -> str:
+def _score(scored: ScoredTrialForm | None) -> str:
     if scored is None:
         return "-"
     return with_error(scored["value"], scored["standard_error"])
 
 
-def _difference(sweep: Row) -> str:
+def _difference(sweep: ComparedSweepForm) -> str:
     if sweep["difference"] is None:
         return "-"
     shown = f"{sweep['difference']:+.4g}"
@@ -90,7 +91,7 @@ def _difference(sweep: Row) -> str:
     return f"{shown} ± {number(sweep['difference_error'], 2)} ({sweep['standing']})"
 
 
-def _best(scored: Row | None) -> str:
+def _best(scored: ScoredTrialForm | None) -> str:
     if scored is None:
         return "-"
     return f"{_score(scored)} at {scored['learning_rate']:g}, effective batch {scored['effective_batch_size']}"
@@ -100,6 +101,6 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from orchestrator.reporting.terminal.forms import FindingForm
 
 STATUS_STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -18,17 +20,18 @@ def print_diagnosis(diagnosis: Mapping[str, Any], console: Console) -> None:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for finding in diagnosis["findings"]:
+    findings: Sequence[FindingForm] = diagnosis["findings"]
+    for finding in findings:
         status = finding["status"]
         text = Text(finding["text"])
         if finding["mend"]:
             text.append(f"\n{finding['mend'][0].upper()}{finding['mend'][1:]}.", style="bold")
         table.add_row(Text(status, style=STATUS_STYLE[status]), Text(finding["check"]), text)
     console.print(table)
-    console.print(_verdict(diagnosis["findings"], diagnosis["seconds"]))
+    console.print(_verdict(findings, diagnosis["seconds"]))
 
 
-def _verdict(findings: list[Mapping[str, Any]], seconds: float) -> Text:
+def _verdict(findings: Sequence[FindingForm], seconds: float) -> Text:
     failed = sum(finding["status"] == "fail" for finding in findings)
     warned = sum(finding["status"] == "warn" for finding in findings)
     if failed:

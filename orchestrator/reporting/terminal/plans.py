@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 from rich.console import Console
 from rich.table import Table
 
+from orchestrator.reporting.terminal.forms import (
+    ClusterForm,
+    EntrypointForm,
+    EstimateForm,
+    GpuCostForm,
+    SetupForm,
+    SweepPlanForm,
+    TrialForm,
+)
 from orchestrator.reporting.text.numbers import duration, gibibytes, number, share
 
 
@@ -18,20 +27,21 @@ def print_validation(values: Mapping[str, Any], console: Console) -> None:
         yaml.safe_dump(values["sweep"], sort_keys=False, allow_unicode=True).rstrip(), markup=False, highlight=False
     )
     console.print()
-    plan = values["plan"]
+    plan: SweepPlanForm = values["plan"]
+    cluster: ClusterForm = values["cluster"]
     rows = [
         *(_entrypoint_rows(values["entrypoint"]) if values["setup"] is None else _setup_rows(values["setup"])),
         (
             "trials",
             f"{plan['trials']} of {plan['samples']:,} samples, milestones at {', '.join(map(str, plan['levels']))}",
         ),
-        ("cluster", values["cluster"]["address"] or values["cluster"]["kind"]),
+        ("cluster", cluster["address"] or cluster["kind"]),
     ]
     console.print(_facts(rows))
     console.print("All checks passed.", style="green")
 
 
-def _entrypoint_rows(entrypoint: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _entrypoint_rows(entrypoint: EntrypointForm) -> list[tuple[str, str]]:
     files = ", ".join(f"{name} ({digest})" for name, digest in entrypoint["files"].items())
     return [
         (entrypoint["kind"], entrypoint["label"]),
@@ -40,7 +50,7 @@ def _entrypoint_rows(entrypoint: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _setup_rows(setup: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _setup_rows(setup: SetupForm) -> list[tuple[str, str]]:
     model, data, train = setup["model"], setup["data"], setup["train"]
     if setup["missing"]:
         return _expected_rows(setup)
@@ -77,7 +87,7 @@ def _setup_rows(setup: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _expected_rows(setup: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _expected_rows(setup: SetupForm) -> list[tuple[str, str]]:
     model, train = setup["model"], setup["train"]
     return [
         ("not here", "; ".join(setup["missing"])),
@@ -107,14 +117,18 @@ def print_plan(values: Mapping[str, Any], console: Console, *, gpus: bool = Fals
         console: Where to.
         gpus: Print GPU-hours and GPU memory as well; always done where model or data is not here.
     """
-    estimated = any(trial["estimate"] is not None for trial in values["trials"])
+    trials: Sequence[TrialForm] = values["trials"]
+    estimated = any(trial["estimate"] is not None for trial in trials)
+    slot_time = _slot_time(values["slot_seconds_exhaustive"], values["slots"])
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("trial", no_wrap=True)
     for title in (*_PLANNED, *(_ESTIMATED if estimated else ())):
         table.add_column(title, justify="right", no_wrap=True)
-    for trial in values["trials"]:
+    for trial in trials:
         planned = (f"{trial['steps']:,}", f"{trial['warmup_steps']:,}", f"{trial['samples']:,}")
-        table.add_row(trial["name"], *planned, *(_estimate_cells(trial) if estimated else ()))
+        estimate = trial["estimate"]
+        cells = () if estimate is None else _estimate_cells(trial["tokens"], estimate)
+        table.add_row(trial["name"], *planned, *cells)
     console.print(table)
     console.print()
     known = "" if values["all_trials_known"] else " (the first ones; the searcher proposes the others while it runs)"
@@ -124,8 +138,10 @@ def print_plan(values: Mapping[str, Any], console: Console, *, gpus: bool = Fals
             f"{values['trials_planned']}{known}, each {values['samples_per_trial']:,} samples, milestones at "
             f"{', '.join(map(str, values['milestones']))}",
         ),
-        ("exhaustive", f"{values['samples_exhaustive']:,} samples{_slot_time(values)}; stopping saves part of it"),
-        *_after_search(values),
+        ("exhaustive", f"{values['samples_exhaustive']:,} samples{slot_time}; stopping saves part of it"),
+        *_after_search(
+            values["samples_audit_at_most"], values["samples_repeats_at_most"], values["samples_exhaustive"]
+        ),
         *(
             [("not here", "; ".join(values["missing"]) + "; the figures rest on data.expected")]
             if values["missing"]
@@ -135,7 +151,7 @@ def print_plan(values: Mapping[str, Any], console: Console, *, gpus: bool = Fals
     console.print(_facts(rows))
     if values["missing"] or gpus:
         console.print()
-        console.print(_gpu_table(values))
+        console.print(_gpu_table(values["gpu_costs"]))
         for line in cost_lines(values):
             console.print(line, highlight=False, soft_wrap=True)
 
@@ -146,11 +162,12 @@ def cost_lines(values: Mapping[str, Any]) -> list[str]:
     Args:
         values: The JSON form of a plan.
     """
-    if not values["gpu_costs"]:
+    costs: Sequence[GpuCostForm] = values["gpu_costs"]
+    if not costs:
         return []
-    hours = ", ".join(f"{_hours(cost['gpu_hours'])} on {cost['gpu']}" for cost in values["gpu_costs"])
-    fitting = [cost["gpu"] for cost in values["gpu_costs"] if cost["fits"]]
-    needed = values["gpu_costs"][0]["needed_gib"]
+    hours = ", ".join(f"{_hours(cost['gpu_hours'])} on {cost['gpu']}" for cost in costs)
+    fitting = [cost["gpu"] for cost in costs if cost["fits"]]
+    needed = costs[0]["needed_gib"]
     return [
         f"cost: {values['trials_planned']} {'trial' if values['trials_planned'] == 1 else 'trials'}, {values['samples_exhaustive']:,} samples, {_count(values['tokens_exhaustive'])} tokens",
         f"cost: GPU-hours {hours}",
@@ -162,12 +179,12 @@ def _hours(hours: float) -> str:
     return f"{hours:,.0f}" if hours >= 10 else number(hours, 2)
 
 
-def _gpu_table(values: Mapping[str, Any]) -> Table:
+def _gpu_table(costs: Sequence[GpuCostForm]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for title in ("GPU", "memory", "largest trial", "fits", "GPU-hours", "utilisation"):
         table.add_column(title, justify="left" if title == "GPU" else "right", no_wrap=True)
     table.add_column("from")
-    for cost in values["gpu_costs"]:
+    for cost in costs:
         table.add_row(
             cost["gpu"],
             gibibytes(cost["memory_gib"]),
@@ -184,11 +201,11 @@ _PLANNED = ("steps", "warm-up", "samples")
 _ESTIMATED = ("tokens", "trained", "weights", "gradients", "optimizer", "activations", "total", "time")
 
 
-def _estimate_cells(trial: Mapping[str, Any]) -> tuple[str, ...]:
-    estimate, memory = trial["estimate"], trial["estimate"]["memory"]
+def _estimate_cells(tokens: int | None, estimate: EstimateForm) -> tuple[str, ...]:
+    memory = estimate["memory"]
     about = "" if estimate["exact_parameters"] else "<= "
     return (
-        f"{trial['tokens']:,}",
+        f"{tokens:,}",
         about + _count(estimate["trainable_parameters"]),
         gibibytes(memory["weights"]),
         gibibytes(memory["gradients"]),
@@ -199,20 +216,17 @@ def _estimate_cells(trial: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _slot_time(values: Mapping[str, Any]) -> str:
-    seconds = values["slot_seconds_exhaustive"]
+def _slot_time(seconds: float | None, slots: int) -> str:
     if seconds is None:
         return ""
-    return f", about {duration(seconds)} of one slot, {duration(seconds / values['slots'])} on {values['slots']} slots"
+    return f", about {duration(seconds)} of one slot, {duration(seconds / slots)} on {slots} slots"
 
 
-def _after_search(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _after_search(audit: int, repeats: int, exhaustive: int) -> list[tuple[str, str]]:
     """Return what audit and repeats may cost on top of the search; nothing where the sweep has neither."""
-    named = {"audit": values["samples_audit_at_most"], "repeats": values["samples_repeats_at_most"]}
-    exhaustive = values["samples_exhaustive"]
     return [
         (name, f"at most {samples:,} samples more ({share(samples, exhaustive)} of exhaustive)")
-        for name, samples in named.items()
+        for name, samples in (("audit", audit), ("repeats", repeats))
         if samples
     ]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -38,7 +36,7 @@ def print_recommendation(found: Recommendation, console: Console) -> None:
     console.print(past)
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_value(entry)}" for key, entry in value.items())
     if isinstance(value, list):

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.reporting.terminal.forms import CapsuleLineForm, MetricSamenessForm, SignalSamenessForm
 from orchestrator.reporting.text.numbers import duration, number
 
-Row = Mapping[str, Any]
 STYLE = {
     "identical": "green",
     "within rounding": "green",
@@ -29,7 +29,7 @@ _SENTENCES = {
 }
 
 
-def print_rerun(rerun: Row, console: Console) -> None:
+def print_rerun(rerun: Mapping[str, Any], console: Console) -> None:
     """Print what `RerunResult.as_dict` holds."""
     console.print(Text.assemble((rerun["name"], "bold"), f"  {rerun['trial_id']} of sweep {rerun['sweep']}"))
     console.print(_capsule(rerun["capsule"]))
@@ -50,7 +50,7 @@ def print_rerun(rerun: Row, console: Console) -> None:
     )
 
 
-def _capsule(lines: Sequence[Row]) -> Table:
+def _capsule(lines: Sequence[CapsuleLineForm]) -> Table:
     """Return what differs or is unknown line by line, and what is the same in one."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True, style="dim")
@@ -72,7 +72,7 @@ def _capsule(lines: Sequence[Row]) -> Table:
     return table
 
 
-def _scores(scores: Sequence[Row]) -> Table:
+def _scores(scores: Sequence[MetricSamenessForm]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("metric", no_wrap=True)
     for title in ("samples", "then", "now", "standard error"):
@@ -90,7 +90,7 @@ def _scores(scores: Sequence[Row]) -> Table:
     return table
 
 
-def _signals(signals: Row) -> Text:
+def _signals(signals: SignalSamenessForm) -> Text:
     if signals["verdict"] == "unknown":
         return Text("training signals  of the sweep are gone, so steps were not compared")
     text = Text(f"training signals  {signals['steps']} steps: ")

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.reporting.sweep_report.facts.facts import counted
+from orchestrator.reporting.terminal.forms import ScoredModelForm
 from orchestrator.reporting.text.numbers import cut, duration, with_error
 
 _COLUMNS = 4
@@ -18,7 +19,7 @@ _NAME_WIDTH = 28
 
 def print_scores(result: Mapping[str, Any], console: Console) -> None:
     """Print the scores of an `EvaluationResult`, as its dictionary."""
-    models: Sequence[Mapping[str, Any]] = result["models"]
+    models: Sequence[ScoredModelForm] = result["models"]
     for start in range(0, len(models), _COLUMNS):
         console.print(_table(models[start : start + _COLUMNS]))
     known = sum(bool(model["cached"]) for model in models)
@@ -35,7 +36,7 @@ def print_scores(result: Mapping[str, Any], console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _table(models: Sequence[Mapping[str, Any]]) -> Table:
+def _table(models: Sequence[ScoredModelForm]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("score", no_wrap=True)
     for model in models:
@@ -45,6 +46,6 @@ def _table(models: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _cell(model: Mapping[str, Any], metric: str) -> str:
+def _cell(model: ScoredModelForm, metric: str) -> str:
     value, error = model["scores"].get(metric), model["standard_errors"].get(metric)
     return with_error(value, error)

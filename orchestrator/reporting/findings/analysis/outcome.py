@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from orchestrator.reporting.findings.analysis.verdicts import Verdict, judge, together, units_to_decide
 from orchestrator.reporting.findings.registration.registration import Comparison, Finding, Registration, Target
@@ -35,7 +34,7 @@ class Judged:
     verdict: Verdict
     needed: int | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return a JSON-able dictionary; numbers that do not exist are None."""
         effect = {name: _number(value) for name, value in asdict(self.effect).items()}
         return {
@@ -81,7 +80,7 @@ class FindingOutcome:
         wanted = target or self.target
         return next((e for e in self.judged if e.comparison.name == comparison and e.target == wanted), None)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return a JSON-able dictionary."""
         return {
             "finding": self.finding.id,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from orchestrator.reporting.findings.analysis.outcome import FindingOutcome
 from orchestrator.reporting.findings.analysis.runs import Runs
@@ -78,7 +77,7 @@ class FindingsFacts:
         told = [outcome.verdict or "not tested" for outcome in self.outcomes]
         return {verdict: told.count(verdict) for verdict in ("reproduced", "not reproduced", "undecided", "not tested")}
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return a JSON-able dictionary."""
         return {
             "scale": self.scale,

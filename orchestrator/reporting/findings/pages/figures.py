@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import yaml
@@ -26,10 +26,26 @@ from orchestrator.reporting.sweep_report.layout.blocks import Chart
 _PUBLISHED = Path(__file__).with_name("published.yaml")
 
 
+class PublishedChart(TypedDict):
+    """One chart of the paper's own numbers; a row is (place, value, series)."""
+
+    title: str
+    x: str
+    y: str
+    rows: Sequence[tuple[str | int, float, str]]
+
+
+class Published(TypedDict):
+    """What the paper says on a finding, and what it does not."""
+
+    note: str
+    charts: Sequence[PublishedChart]
+
+
 @lru_cache(maxsize=1)
-def published() -> Mapping[str, Mapping[str, Any]]:
-    """Return the paper's own numbers by finding: a note, and rows (place, value, series) of each chart."""
-    values: Mapping[str, Mapping[str, Any]] = yaml.safe_load(_PUBLISHED.read_text(encoding="utf-8"))
+def published() -> Mapping[str, Published]:
+    """Return the paper's own numbers by finding."""
+    values: Mapping[str, Published] = yaml.safe_load(_PUBLISHED.read_text(encoding="utf-8"))
     return values
 
 

@@ -147,7 +147,7 @@ def _of_same_series(charts: Sequence[Chart]) -> list[list[Chart]]:
 
 
 def _series(chart: Chart) -> list[str]:
-    return list(dict.fromkeys(row["group"] for row in chart.spec["data"]["values"]))
+    return list(dict.fromkeys(str(row["group"]) for row in chart.rows()))
 
 
 def _with_legend(charts: Sequence[Chart]) -> list[Block]:

@@ -7,10 +7,9 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from orchestrator.reporting.findings.analysis.outcome import Judged
-from orchestrator.reporting.sweep_report.layout.blocks import Chart
+from orchestrator.reporting.sweep_report.layout.blocks import Chart, VegaSpec
 from orchestrator.reporting.sweep_report.layout.charts import PANEL_WIDTH, PICKED, colour, number_axis
 
 SHADES = {"reproduced": "good", "not reproduced": "bad", "undecided": "other"}
@@ -92,21 +91,19 @@ def dots_chart(name: str, title: str, x: str, y: str, dots: Sequence[Dot], alt: 
 
 def curves_chart(name: str, title: str, x: str, y: str, steps: Sequence[Step], alt: str, log_x: bool = True) -> Chart:
     """Return curves by series."""
-    rows: list[dict[str, Any]] = [
-        {"x_": step.x, "y_": step.y, "group": step.series} for step in steps if math.isfinite(step.y)
-    ]
+    drawn = [step for step in steps if math.isfinite(step.y)]
     axis = {"title": x, "format": "~g", "tickCount": 5, "labelOverlap": "greedy", "labelSeparation": 8}
-    x_axis: dict[str, Any] = {"type": "quantitative", "axis": axis}
+    x_axis: VegaSpec = {"type": "quantitative", "axis": axis}
     x_axis["scale"] = {"type": "log" if log_x else "linear", "nice": False}
     spec = {
         "height": 240,
         "static_width": PANEL_WIDTH,
         "params": [PICKED],
-        "data": {"values": rows},
+        "data": {"values": _rows(drawn)},
         "mark": {"type": "line", "point": {"size": 26}, "strokeWidth": 1.8},
         "encoding": {
             "x": {"field": "x_", **x_axis},
-            "y": {"field": "y_", **number_axis(y, [row["y_"] for row in rows], scale={"padding": 8})},
+            "y": {"field": "y_", **number_axis(y, [step.y for step in drawn], scale={"padding": 8})},
             "color": _colour([step.series for step in steps]),
             "opacity": _faded([step.series for step in steps]),
             "tooltip": _told(group="", x_=x, y_=y),
@@ -117,25 +114,27 @@ def curves_chart(name: str, title: str, x: str, y: str, steps: Sequence[Step], a
 
 def scatter_chart(name: str, title: str, x: str, y: str, steps: Sequence[Step], alt: str) -> Chart:
     """Return points by series."""
-    rows: list[dict[str, Any]] = [
-        {"x_": s.x, "y_": s.y, "group": s.series} for s in steps if math.isfinite(s.x) and math.isfinite(s.y)
-    ]
+    drawn = [step for step in steps if math.isfinite(step.x) and math.isfinite(step.y)]
     spec = {
         "height": 240,
         "static_width": PANEL_WIDTH,
         "params": [PICKED],
-        "data": {"values": rows},
+        "data": {"values": _rows(drawn)},
         "mark": {"type": "point", "filled": True, "size": 55},
         "encoding": {
-            "x": {"field": "x_", **number_axis(x, [row["x_"] for row in rows], scale={"padding": 8})},
+            "x": {"field": "x_", **number_axis(x, [step.x for step in drawn], scale={"padding": 8})},
             # With zero among the values the axis is linear: scores are compared by their differences.
-            "y": {"field": "y_", **number_axis(y, [0.0, *(row["y_"] for row in rows)], scale={"padding": 8})},
+            "y": {"field": "y_", **number_axis(y, [0.0, *(step.y for step in drawn)], scale={"padding": 8})},
             "color": _colour([step.series for step in steps]),
             "opacity": _faded([step.series for step in steps]),
             "tooltip": _told(group="", x_=x, y_=y),
         },
     }
     return Chart(name, spec, title, alt)
+
+
+def _rows(steps: Sequence[Step]) -> list[VegaSpec]:
+    return [{"x_": step.x, "y_": step.y, "group": step.series} for step in steps]
 
 
 def effects_chart(name: str, title: str, judged: Sequence[Judged], alt: str) -> Chart:
@@ -206,13 +205,13 @@ def effects_chart(name: str, title: str, judged: Sequence[Judged], alt: str) -> 
     return Chart(name, spec, title, alt)
 
 
-def _faded(series: Sequence[str]) -> dict[str, Any]:
+def _faded(series: Sequence[str]) -> VegaSpec:
     """Return an opacity that falls for series that are not picked, where the picked one is in the chart at all."""
     own = f"indexof({json.dumps(list(dict.fromkeys(series)))}, picked) < 0"
     return {"condition": {"test": f"picked == null || {own} || datum.group == picked", "value": 0.9}, "value": 0.08}
 
 
-def _colour(series: Sequence[str]) -> dict[str, Any]:
+def _colour(series: Sequence[str]) -> VegaSpec:
     named = colours_of(series)
     scale = {"domain": list(named), "range": [colour(chosen) for chosen in named.values()]}
     return {"field": "group", "type": "nominal", "scale": scale, "legend": {"title": None, "orient": "top"}}

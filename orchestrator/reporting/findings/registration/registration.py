@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -125,6 +125,6 @@ def registration_digest() -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-def _read(file: Path) -> dict[str, Any]:
-    values: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+def _read(file: Path) -> dict[str, object]:
+    values: dict[str, object] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return values

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from orchestrator.reporting.findings.registration.designs import Design, designs
 from orchestrator.reporting.findings.registration.scaling import LADDER, LADDER_SEED, MILESTONE_SHARES, Scale, rate
@@ -58,7 +57,7 @@ def sweep_name(scale: Scale, design: str, label: str = "") -> str:
     return f"secret_recipe_{scale.name}_{design}{f'_{label}' if label else ''}"
 
 
-def sweep_values(name: str, scale: Scale, subject: Subject, seeds: int | None = None) -> dict[str, Any]:
+def sweep_values(name: str, scale: Scale, subject: Subject, seeds: int | None = None) -> dict[str, object]:
     """Return the values of a design's sweep file.
 
     Args:
@@ -68,7 +67,7 @@ def sweep_values(name: str, scale: Scale, subject: Subject, seeds: int | None = 
         seeds: Seeds of each configuration, instead of the design's.
     """
     design = designs()[name]
-    return {
+    values: dict[str, object] = {
         "name": sweep_name(scale, name, subject.label),
         "description": design.about,
         "model": subject.model,
@@ -81,7 +80,10 @@ def sweep_values(name: str, scale: Scale, subject: Subject, seeds: int | None = 
         "milestones": milestones(name, scale),
         "stopping": {rule: {"enabled": False} for rule in ("divergence", "forecast", "rungs")},
         "resources": {"cpu": 4, "gpu": 1} if scale.name == "gpu" else {"cpu": 1},
-    } | ({"training": {"micro_batch_tokens": SPLIT_TOKENS}} if design.split_steps else {})
+    }
+    if design.split_steps:
+        values["training"] = {"micro_batch_tokens": SPLIT_TOKENS}
+    return values
 
 
 def milestones(name: str, scale: Scale) -> list[float]:
@@ -93,7 +95,7 @@ def milestones(name: str, scale: Scale) -> list[float]:
     return [round(level / own, 7) for level in levels if level <= own]
 
 
-def _data(design: Design, scale: Scale, subject: Subject) -> dict[str, Any]:
+def _data(design: Design, scale: Scale, subject: Subject) -> dict[str, object]:
     if not subject.is_testbed:
         own = {"train": subject.train, "held_out": subject.test, "max_length": scale.max_length}
         own |= {"phases": LENGTH_PHASES} if design.phased else {}
@@ -106,9 +108,9 @@ def _data(design: Design, scale: Scale, subject: Subject) -> dict[str, Any]:
     return {"phases": phases, **held_out}
 
 
-def _evaluation(name: str, scale: Scale, subject: Subject) -> list[dict[str, Any]]:
+def _evaluation(name: str, scale: Scale, subject: Subject) -> list[dict[str, object]]:
     validation = subject.validation or f"testbed:sft?rows={scale.validation_rows}&skip={scale.rows + scale.test_rows}"
-    sets: list[dict[str, Any]] = [{"name": "validation", "kind": "loss", "data": validation}]
+    sets: list[dict[str, object]] = [{"name": "validation", "kind": "loss", "data": validation}]
     if name == "baseline" or designs()[name].split_steps:
         return sets
     sets.append({"name": "eval", "kind": "loss", "data": "held_out"})
@@ -120,7 +122,7 @@ def _evaluation(name: str, scale: Scale, subject: Subject) -> list[dict[str, Any
     return sets
 
 
-def _questions(kind: str, scale: Scale) -> list[dict[str, Any]]:
+def _questions(kind: str, scale: Scale) -> list[dict[str, object]]:
     test, validation = (count // scale.question_divisor for count in QUESTIONS[kind])
     shared = {"kind": "exact_match", "max_new_tokens": 12}
     return [
@@ -129,9 +131,9 @@ def _questions(kind: str, scale: Scale) -> list[dict[str, Any]]:
     ]
 
 
-def _search_space(name: str, design: Design, scale: Scale, subject: Subject, seeds: int | None) -> Mapping[str, Any]:
+def _search_space(name: str, design: Design, scale: Scale, subject: Subject, seeds: int | None) -> Mapping[str, object]:
     rates = LADDER if design.rates == "ladder" else [rate(value, subject.baseline) for value in design.rates]
-    warmups: list[Any] = [{"samples": scale.warmup(steps)} if steps else 0 for steps in design.warmup_steps]
+    warmups: list[object] = [{"samples": scale.warmup(steps)} if steps else 0 for steps in design.warmup_steps]
     if design.warmup_ratio is not None:
         warmups = [{"ratio": design.warmup_ratio}]
     return {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 
 from orchestrator.records import TrialConfig
@@ -41,7 +39,7 @@ def recipe(spec: SweepSpec, config: TrialConfig) -> SweepSpec:
     )
 
 
-def changed(spec: SweepSpec, **fields: Any) -> SweepSpec:
+def changed(spec: SweepSpec, **fields: object) -> SweepSpec:
     """Return a sweep with some fields replaced, checked as a sweep file is.
 
     Raises:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Tone = Literal["plain", "note", "warning"]
-Spec = Mapping[str, Any]
+VegaSpec = dict[str, object]
+"""A Vega-Lite specification, or a part of one, that is being made."""
+Spec = Mapping[str, object]
 """A Vega-Lite specification, with its data."""
 
 
@@ -102,6 +104,12 @@ class Chart:
     spec: Spec
     title: str
     alt: str
+
+    def rows(self) -> list[Mapping[str, object]]:
+        """Return the rows of its data; none where each layer has data of its own."""
+        data = self.spec.get("data")
+        values = data.get("values") if isinstance(data, Mapping) else None
+        return [row for row in values if isinstance(row, Mapping)] if isinstance(values, list) else []
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from types import ModuleType
 
-from orchestrator.reporting.sweep_report.layout.blocks import Chart, Spec
+from orchestrator.reporting.sweep_report.layout.blocks import Chart, Spec, VegaSpec
 
 VEGA_LITE = "6.4"
 SCHEMA = f"https://vega.github.io/schema/vega-lite/v{VEGA_LITE[0]}.json"
@@ -69,7 +69,7 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
     return {name: f"c{place + 1}" if place < MOST_COLOURS else "other" for place, name in enumerate(methods)}
 
 
-def colour_scale(colours: Mapping[str, str]) -> dict[str, Any]:
+def colour_scale(colours: Mapping[str, str]) -> VegaSpec:
     """Return the colour channel of a field ``group``, whose values are those of `groups`."""
     named = {name: chosen for name, chosen in colours.items() if chosen != "other"}
     if len(named) < len(colours):
@@ -87,21 +87,27 @@ PICKED = {"name": "picked", "value": None}
 """Parameter that the page sets when a reader picks a method in the legend."""
 
 
-def faded(opacity: float) -> dict[str, Any]:
+def faded(opacity: float) -> VegaSpec:
     """Return an opacity that falls for methods that are not picked."""
     return {"condition": {"test": "picked == null || datum.group == picked", "value": opacity}, "value": 0.06}
 
 
-def number_axis(title: str, values: Sequence[float], **more: Any) -> dict[str, Any]:
-    """Return an axis for positive or signed numbers, logarithmic where they span more than a factor of twelve."""
+def number_axis(title: str, values: Sequence[float], scale: Mapping[str, object] | None = None) -> VegaSpec:
+    """Return an axis for positive or signed numbers, logarithmic where they span more than a factor of twelve.
+
+    Args:
+        title: What it shows.
+        values: What is drawn.
+        scale: What else its scale is to be.
+    """
     finite = [value for value in values if math.isfinite(value)]
-    scale: dict[str, Any] = {"zero": False, "nice": True}
-    axis: dict[str, Any] = {"title": title, "tickCount": 6}
+    ruled: VegaSpec = {"zero": False, "nice": True}
+    axis: VegaSpec = {"title": title, "tickCount": 6}
     if finite and min(finite) > 0 and max(finite) / min(finite) > 12:
         low, high = min(finite) / 1.08, max(finite) * 1.08
-        scale = {"type": "log", "nice": False, "domain": [low, high]}
+        ruled = {"type": "log", "nice": False, "domain": [low, high]}
         axis |= {"values": log_ticks(low, high), "format": "~g"}
-    return {"type": "quantitative", "scale": scale | more.pop("scale", {}), "axis": axis} | more
+    return {"type": "quantitative", "scale": {**ruled, **(scale or {})}, "axis": axis}
 
 
 def log_ticks(low: float, high: float) -> list[float]:
@@ -117,13 +123,25 @@ def log_ticks(low: float, high: float) -> list[float]:
     return found
 
 
-def samples_axis(levels: Sequence[int], title: str = "samples seen (milestones)") -> dict[str, Any]:
-    """Return the axis of samples seen, with the milestones as ticks; logarithmic where they are spread so."""
+def samples_axis(
+    levels: Sequence[int], title: str = "samples seen (milestones)", begins: int | None = None
+) -> VegaSpec:
+    """Return the axis of samples seen, with the milestones as ticks; logarithmic where they are spread so.
+
+    Args:
+        levels: The milestones.
+        title: What stands at the axis.
+        begins: Where curves begin; a logarithmic axis shows it, too, where it lies before the first milestone.
+    """
     log = len(levels) > 2 and levels[0] * 6 <= levels[-1]
-    scale: dict[str, Any] = {"type": "log", "nice": False} if log else {"nice": False, "zero": True}
+    scale: VegaSpec = {"type": "log", "nice": False} if log else {"nice": False, "zero": True}
+    ticks = list(levels)
+    if log and begins is not None and begins < levels[0]:
+        ticks = [begins, *ticks]
+        scale["domainMin"] = begins
     axis = {
         "title": title,
-        "values": list(levels),
+        "values": ticks,
         "format": ",d",
         "labelOverlap": "greedy",
         "labelFlush": True,
@@ -142,7 +160,7 @@ def tooltip(**fields: str) -> list[dict[str, str]]:
     ]
 
 
-def config(static: bool) -> dict[str, Any]:
+def config(static: bool) -> VegaSpec:
     """Return the look shared by all charts; only static ones carry their own legends."""
     text = {"labelColor": colour("faint"), "titleColor": colour("faint"), "labelFontSize": 11, "titleFontSize": 12}
     return {
@@ -166,20 +184,24 @@ def config(static: bool) -> dict[str, Any]:
     }
 
 
-def page_spec(spec: Spec) -> dict[str, Any]:
+def page_spec(spec: Spec) -> VegaSpec:
     """Return a chart for the page: as wide as its place, legends left to the page."""
     sized = {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
     return {"$schema": SCHEMA, **sized, **_without_legends(spec), "config": config(static=False)}
 
 
-def _without_legends(part: Any) -> Any:
+def _without_legends(spec: Spec) -> VegaSpec:
+    return {
+        key: None if key == "legend" else entry if key == "data" else _part_without_legends(entry)
+        for key, entry in spec.items()
+        if key != "static_width"
+    }
+
+
+def _part_without_legends(part: object) -> object:
     if isinstance(part, Mapping):
-        return {
-            key: None if key == "legend" else entry if key == "data" else _without_legends(entry)
-            for key, entry in part.items()
-            if key != "static_width"
-        }
-    return [_without_legends(entry) for entry in part] if isinstance(part, list) else part
+        return _without_legends(part)
+    return [_part_without_legends(entry) for entry in part] if isinstance(part, list) else part
 
 
 def static_svg(chart: Chart) -> str:
@@ -195,7 +217,7 @@ def static_svg(chart: Chart) -> str:
     return str(_vl_convert().vegalite_to_svg(text, vl_version=VEGA_LITE))
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> object:
     """Return a value of JSON with null for numbers that JSON does not have."""
     if isinstance(value, dict):
         return {key: finite(entry) for key, entry in value.items()}
@@ -212,7 +234,7 @@ def drawing_library() -> str:
     return str(_vl_convert().javascript_bundle(vl_version=VEGA_LITE))
 
 
-def _vl_convert() -> Any:
+def _vl_convert() -> ModuleType:
     # Loads a JavaScript engine: a second or two that other commands need not wait for.
     import vl_convert
 

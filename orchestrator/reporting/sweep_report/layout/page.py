@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -31,7 +30,7 @@ def report_page(report: Report) -> str:
     )
 
 
-def script_json(value: Any) -> Markup:
+def script_json(value: object) -> Markup:
     """Return JSON that can stand in a script element: no text in it can end the element or begin a comment.
 
     Numbers that JSON does not have become null.

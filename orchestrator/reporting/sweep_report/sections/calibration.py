@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from orchestrator.records import Scalar
 from orchestrator.reporting.sweep_report.facts.facts import SweepFacts, counted
@@ -107,7 +106,7 @@ def _chart(facts: SweepFacts, found: Sequence[Forecasted]) -> Chart:
     ends = [value for each in shown for value in (each.ended, each.expected)]
     room = max(max(ends) - min(ends), 1e-9)
     bottom, top = min(ends) - 0.15 * room, max(ends) + 0.15 * room
-    rows: list[dict[str, Any]] = [
+    rows: list[dict[str, object]] = [
         {
             "trial": each.trial,
             "rank": drawn.index(each.trial),

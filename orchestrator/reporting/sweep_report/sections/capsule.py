@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
 
 from orchestrator.reporting.sweep_report.facts.facts import SweepFacts, listed, moment
 from orchestrator.reporting.sweep_report.facts.sweep_files import sweep_yaml
 from orchestrator.reporting.sweep_report.layout.blocks import Block, Code, Column, Details, Mono, Section, Table, note
+from orchestrator.results.environment import package_versions
 from orchestrator.spec.sweep import SweepSpec
 
 
@@ -58,14 +58,14 @@ def _tracking(facts: SweepFacts) -> list[list[str]]:
     return [["MLflow run", f"{ids.parent_run_id}{where}" + (f" at {ids.uri}" if ids.uri else "")]]
 
 
-def _environment(found: Mapping[str, Any]) -> list[list[str]]:
+def _environment(found: Mapping[str, object]) -> list[list[str]]:
     commit = (
         f"{found['git_commit']}{', with uncommitted changes' if found.get('git_dirty') else ''}"
         if found.get("git_commit")
         else ""
     )
     machine = ", ".join(str(found[name]) for name in ("host", "machine") if found.get(name))
-    versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
+    versions = ", ".join(f"{name} {version}" for name, version in package_versions(found).items())
     rows = [
         ["git commit", commit],
         ["digest of the code", str(found.get("code") or "")],

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 from orchestrator.records import TrainingSignal
 from orchestrator.reporting.sweep_report.facts.facts import STOPPED, SweepFacts, counted, standing
 from orchestrator.reporting.sweep_report.facts.thinning import MOST_POINTS, Point, drawn_trials, thin
-from orchestrator.reporting.sweep_report.layout.blocks import Block, Chart, Legend, Section, Spec, note
+from orchestrator.reporting.sweep_report.layout.blocks import Block, Chart, Legend, Section, Spec, VegaSpec, note
 from orchestrator.reporting.sweep_report.layout.charts import (
     OTHERS,
     PICKED,
@@ -24,13 +24,21 @@ from orchestrator.reporting.sweep_report.layout.charts import (
 )
 from orchestrator.results.records import TrialHistory
 
-Row = dict[str, Any]
 MOST_OTHER_SCORES = 4
 """Charts of metrics besides the objective: those of the sets that the sweep file names first."""
 _SIGNALS: Mapping[str, tuple[str, Callable[[TrainingSignal], float]]] = {
     "training-loss": ("Training loss (plain cross-entropy, nats per token)", lambda signal: signal.loss),
     "gradient-norm": ("Gradient norm before clipping", lambda signal: signal.grad_norm),
 }
+
+
+class _CurvePoint(TypedDict):
+    """A point of a curve; ``t`` is the place of its trial."""
+
+    t: int
+    x_: int
+    y_: float
+    most_: float
 
 
 def curves_section(facts: SweepFacts) -> Section | None:
@@ -121,7 +129,7 @@ def _chart(
     if not points:
         return None
     top = _upper_end([point.mean for point in points])
-    rows = [
+    rows: list[_CurvePoint] = [
         {"t": place, "x_": point.samples, "y_": _short(min(point.mean, top)), "most_": _short(point.most)}
         for place, trial in enumerate(drawn)
         for point in series[trial.result.trial_id]
@@ -133,15 +141,11 @@ def _chart(
 
 
 def _spec(
-    facts: SweepFacts, rows: Sequence[Row], trials: Sequence[Row], colours: Mapping[str, str], marked: bool
+    facts: SweepFacts, rows: Sequence[_CurvePoint], trials: Sequence[VegaSpec], colours: Mapping[str, str], marked: bool
 ) -> Spec:
     fields = ["trial", "group", "standing", "reason", "best", "end"]
     levels = [level for level in facts.history.levels if level <= max(row["x_"] for row in rows)] or [1]
-    x = {"field": "x_", **samples_axis(levels)}
-    first = min(row["x_"] for row in rows)
-    if x["scale"].get("type") == "log" and first < levels[0]:
-        x["axis"] = {**x["axis"], "values": [first, *levels]}
-        x["scale"] = {**x["scale"], "domainMin": first}
+    x = {"field": "x_", **samples_axis(levels, begins=min(row["x_"] for row in rows))}
     y = {"field": "y_", **number_axis("", [row["y_"] for row in rows])}
     shown = tooltip(trial="trial", standing="outcome", x_="samples seen", y_="value", most_="largest in stretch")
     ended = tooltip(trial="trial", standing="outcome", y_="value", reason="why")
@@ -188,7 +192,7 @@ def _spec(
     }
 
 
-def _trial_row(facts: SweepFacts, place: int, trial: TrialHistory, colours: Mapping[str, str]) -> Row:
+def _trial_row(facts: SweepFacts, place: int, trial: TrialHistory, colours: Mapping[str, str]) -> VegaSpec:
     result = trial.result
     return {
         "t": place,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypeGuard
 
+from orchestrator.records import Scalar
 from orchestrator.reporting.sweep_report.facts.facts import SweepFacts
 from orchestrator.results.records import TrialHistory
 from orchestrator.spec.search_space.domains import Choice, Domain, Integer, Uniform
@@ -68,8 +69,8 @@ def find_edges(facts: SweepFacts) -> list[Edge]:
 
 
 def _edge(facts: SweepFacts, method: str, name: str, domain: Domain, trials: Sequence[TrialHistory]) -> Edge | None:
-    values = [taken(trial, name) for trial in trials]
-    if not all(_is_real(value) for value in values) or len(set(values)) < 2:
+    values = [value for trial in trials if _is_real(value := taken(trial, name))]
+    if len(values) < len(trials) or len(set(values)) < 2:
         return None
     side = edge_side(domain, values[0])
     if side is None:
@@ -96,9 +97,10 @@ def edge_side(domain: Domain, value: float) -> Side | None:
     return None
 
 
-def taken(trial: TrialHistory, dimension: str) -> Any:
+def taken(trial: TrialHistory, dimension: str) -> Scalar:
     """Return the value of a dimension that a trial was trained with; None where it is no number."""
-    return number_of(trial.result.config, dimension)
+    value: Scalar = number_of(trial.result.config, dimension)
+    return value
 
 
 def _margin(facts: SweepFacts, best: TrialHistory, other: TrialHistory | None) -> tuple[float | None, float | None]:
@@ -114,5 +116,5 @@ def _margin(facts: SweepFacts, best: TrialHistory, other: TrialHistory | None) -
     return facts.loss(values[1]) - facts.loss(values[0]), both
 
 
-def _is_real(value: Any) -> bool:
+def _is_real(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

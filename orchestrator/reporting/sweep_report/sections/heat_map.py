@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 from orchestrator.records import Outcome
 from orchestrator.reporting.sweep_report.facts.facts import SweepFacts, counted, is_number, standing
-from orchestrator.reporting.sweep_report.layout.blocks import Block, Chart, Gallery, Section, Spec, note
+from orchestrator.reporting.sweep_report.layout.blocks import Block, Chart, Gallery, Section, Spec, VegaSpec, note
 from orchestrator.reporting.sweep_report.layout.charts import PANEL_WIDTH, colour, log_ticks, tooltip
 from orchestrator.reporting.text.numbers import number
 from orchestrator.results.records import TrialHistory
@@ -93,7 +93,25 @@ def _panel(facts: SweepFacts, place: int, method: str, shades: Mapping[str, floa
     return Chart(f"heat-map-{place + 1}", spec, method, alt)
 
 
-def _row(facts: SweepFacts, trial: TrialHistory, shades: Mapping[str, float]) -> dict[str, Any]:
+class _Cell(TypedDict):
+    """One trial as it is drawn."""
+
+    trial: str
+    rate_: float
+    rate: str
+    size_: int
+    size: str
+    value: str
+    objective: str
+    standing: str
+    reason: str
+    mark: str
+    done: bool
+    shade: float
+    best: bool
+
+
+def _row(facts: SweepFacts, trial: TrialHistory, shades: Mapping[str, float]) -> _Cell:
     result = trial.result
     mark = _MARK.get(result.outcome, "running")
     shown = number(result.objective, 3) if is_number(result.objective) else "-"
@@ -114,9 +132,9 @@ def _row(facts: SweepFacts, trial: TrialHistory, shades: Mapping[str, float]) ->
     }
 
 
-def _grid(rows: Sequence[dict[str, Any]], rates: Sequence[float], sizes: Sequence[int]) -> Spec:
+def _grid(rows: Sequence[_Cell], rates: Sequence[float], sizes: Sequence[int]) -> Spec:
     """Return one cell per combination; rows come best first, so the first one of a cell is its best."""
-    cells: dict[tuple[str, str], dict[str, Any]] = {}
+    cells: dict[tuple[str, str], _Cell] = {}
     for row in rows:
         cells.setdefault((row["rate"], row["size"]), row)
     x = {
@@ -156,7 +174,7 @@ def _grid(rows: Sequence[dict[str, Any]], rates: Sequence[float], sizes: Sequenc
     }
 
 
-def _cells(frame: dict[str, Any]) -> Spec:
+def _cells(frame: VegaSpec) -> Spec:
     return {
         "mark": {"type": "rect", "fill": colour("accent"), "cornerRadius": 3, **frame},
         "encoding": {
@@ -167,7 +185,7 @@ def _cells(frame: dict[str, Any]) -> Spec:
     }
 
 
-def _scatter(rows: Sequence[dict[str, Any]], rates: Sequence[float], sizes: Sequence[int]) -> Spec:
+def _scatter(rows: Sequence[_Cell], rates: Sequence[float], sizes: Sequence[int]) -> Spec:
     """Return one mark per trial, for learning rates from a range."""
     many = len(sizes) > MOST_ROWS
     x = {

@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from orchestrator.records import Outcome, TrialConfig
+from orchestrator.records import Outcome, Scalar, TrialConfig
 from orchestrator.reporting.sweep_report.facts.facts import SweepFacts
 from orchestrator.reporting.sweep_report.layout.blocks import Block, Chart, Column, Section, Spec, Table, note
 from orchestrator.reporting.sweep_report.layout.charts import colour, tooltip
 from orchestrator.reporting.sweep_report.sections.edges import shown_name
 from orchestrator.results.records import TrialHistory
 from orchestrator.spec.trial.dimensions import DIMENSIONS, OPTION
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+    from optuna.importance import PedAnovaImportanceEvaluator
 
 TOP = 0.25
 LEAST_TOP = 5
@@ -77,7 +82,7 @@ def importances(ranked: Sequence[TrialConfig]) -> list[Importance]:
     Args:
         ranked: Configurations, best first.
     """
-    rows = placed([dimension_values(config) for config in ranked])
+    rows = placed_rows(ranked)
     distributions = _distributions(rows)
     if not distributions:
         return []
@@ -98,7 +103,7 @@ def importances(ranked: Sequence[TrialConfig]) -> list[Importance]:
     return sorted(found, key=lambda each: -each.share)
 
 
-def dimension_values(config: TrialConfig) -> dict[str, Any]:
+def dimension_values(config: TrialConfig) -> Row:
     """Return a configuration as named values; schedules, warm-ups and options that are no numbers as texts."""
     shared = {name: dimension.label(config) for name, dimension in DIMENSIONS.items()}
     return {
@@ -108,15 +113,16 @@ def dimension_values(config: TrialConfig) -> dict[str, Any]:
     }
 
 
-Distributions = list[dict[str, Any]]
+Row = dict[str, Scalar]
+Distributions = list[dict[str, "BaseDistribution"]]
 
 
-def _distributions(rows: Sequence[Mapping[str, Any]]) -> Distributions:
+def _distributions(rows: Sequence[Row]) -> Distributions:
     """Return each row's distributions, of the dimensions that differ; a method's options range over its own trials."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    pools: dict[tuple[str, str], list[Any]] = {}
+    pools: dict[tuple[str, str], list[Scalar]] = {}
     for row in rows:
         for name, value in row.items():
             pools.setdefault((name, _owner(name, row)), []).append(value)
@@ -127,28 +133,28 @@ def _distributions(rows: Sequence[Mapping[str, Any]]) -> Distributions:
     return [{name: made[name, _owner(name, row)] for name in row if name in varied} for row in rows] if varied else []
 
 
-def _owner(name: str, row: Mapping[str, Any]) -> str:
+def _owner(name: str, row: Row) -> str:
     """Return the method that a dimension belongs to; empty where its values mean the same under every method."""
     return str(row["method"]) if name.startswith("option.") else ""
 
 
-def placed(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows with the learning rate as its place (0 to 1, logarithmic) in the range that its method was tried with.
+def placed_rows(configs: Sequence[TrialConfig]) -> list[Row]:
+    """Return configurations as rows, the learning rate as its place (0 to 1, logarithmic) in the range of its method's.
 
     Methods need rates of different sizes, so the rate itself would mostly tell the method.
     """
     logs: dict[str, list[float]] = {}
-    for row in rows:
-        logs.setdefault(row["method"], []).append(math.log(row["learning_rate"]))
+    for config in configs:
+        logs.setdefault(config.method, []).append(math.log(config.learning_rate))
     found = []
-    for row in rows:
-        low, high = min(logs[row["method"]]), max(logs[row["method"]])
-        place = (math.log(row["learning_rate"]) - low) / (high - low) if high > low else 0.5
-        found.append({**row, "learning_rate": round(place, 6)})
+    for config in configs:
+        low, high = min(logs[config.method]), max(logs[config.method])
+        place = (math.log(config.learning_rate) - low) / (high - low) if high > low else 0.5
+        found.append({**dimension_values(config), "learning_rate": round(place, 6)})
     return found
 
 
-def _distribution(values: Sequence[Any]) -> Any:
+def _distribution(values: Sequence[Scalar]) -> BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
@@ -157,7 +163,7 @@ def _distribution(values: Sequence[Any]) -> Any:
     return FloatDistribution(float(min(numbers)), float(max(numbers)), log=min(numbers) > 0)
 
 
-def _study(rows: Sequence[Mapping[str, Any]], distributions: Distributions) -> tuple[Any, Any]:
+def _study(rows: Sequence[Row], distributions: Distributions) -> tuple[Study, PedAnovaImportanceEvaluator]:
     import optuna
 
     study = optuna.create_study(direction="minimize")
@@ -169,11 +175,15 @@ def _study(rows: Sequence[Mapping[str, Any]], distributions: Distributions) -> t
         return study, optuna.importance.PedAnovaImportanceEvaluator(target_quantile=TOP)
 
 
-def _parameter(value: Any, distribution: Any) -> Any:
-    return str(value) if hasattr(distribution, "choices") else float(value)
+def _parameter(value: Scalar, distribution: BaseDistribution) -> str | float:
+    if hasattr(distribution, "choices") or not isinstance(value, (int, float)):
+        return str(value)
+    return float(value)
 
 
-def _evaluate(study: Any, evaluator: Any, names: list[str], ranks: Sequence[int]) -> dict[str, float]:
+def _evaluate(
+    study: Study, evaluator: PedAnovaImportanceEvaluator, names: list[str], ranks: Sequence[int]
+) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = evaluator.evaluate(study, names, target=lambda trial: float(ranks[trial.number]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 from orchestrator.records import Outcome
 from orchestrator.reporting.sweep_report.facts.facts import SweepFacts, counted, standing
@@ -98,7 +98,19 @@ def _chart(facts: SweepFacts) -> Chart | None:
     return Chart("methods-learning-rate", _spec(facts, rows, colours), f"Best {facts.label} at each learning rate", alt)
 
 
-def _points(facts: SweepFacts, method: str, colours: Mapping[str, str]) -> list[dict[str, Any]]:
+class _BestPoint(TypedDict):
+    """The best trial of a method at a learning rate."""
+
+    group: str
+    method: str
+    trial: str
+    rate_: float
+    y_: float | None
+    standing: str
+    done: bool
+
+
+def _points(facts: SweepFacts, method: str, colours: Mapping[str, str]) -> list[_BestPoint]:
     """Return the best trial at each learning rate (rounded to one digit where there are more than twelve)."""
     best: dict[str, TrialHistory] = {}
     trials = facts.of_method(method)
@@ -119,7 +131,7 @@ def _points(facts: SweepFacts, method: str, colours: Mapping[str, str]) -> list[
     ]
 
 
-def _spec(facts: SweepFacts, rows: Sequence[dict[str, Any]], colours: Mapping[str, str]) -> Spec:
+def _spec(facts: SweepFacts, rows: Sequence[_BestPoint], colours: Mapping[str, str]) -> Spec:
     rates = sorted({row["rate_"] for row in rows})
     ticks = rates if len(rates) <= 12 else log_ticks(rates[0], rates[-1])
     x = {
@@ -128,8 +140,9 @@ def _spec(facts: SweepFacts, rows: Sequence[dict[str, Any]], colours: Mapping[st
         "scale": {"type": "log", "nice": False, "padding": 16},
         "axis": {"title": "learning rate", "format": "~e", "labelOverlap": "greedy", "values": ticks},
     }
-    y = {"field": "y_", **number_axis("", [row["y_"] for row in rows])}
-    base = {"x": x, "y": y, "color": colour_scale(colours)}
+    y = {"field": "y_", **number_axis("", [row["y_"] for row in rows if row["y_"] is not None])}
+    shade = colour_scale(colours)
+    base = {"x": x, "y": y, "color": shade}
     told = tooltip(trial="trial", y_="value", standing="outcome")
     return {
         "height": 240,
@@ -147,10 +160,10 @@ def _spec(facts: SweepFacts, rows: Sequence[dict[str, Any]], colours: Mapping[st
                     "y": y,
                     "tooltip": told,
                     "opacity": faded(1),
-                    "stroke": {**base["color"], "legend": None},
+                    "stroke": {**shade, "legend": None},
                     "fill": {
                         "condition": {"test": "!datum.done", "value": colour("card")},
-                        **base["color"],
+                        **shade,
                         "legend": None,
                     },
                 },

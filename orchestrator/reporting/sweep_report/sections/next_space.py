@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from orchestrator.errors import InputError
 from orchestrator.reporting.sweep_report.facts.facts import SweepFacts, listed
@@ -101,18 +100,19 @@ def _methods(facts: SweepFacts, edges: Sequence[Edge]) -> list[str]:
     return list(dict.fromkeys([*still[:MOST_METHODS], *lost[:1]]))
 
 
-def _body(facts: SweepFacts, method: str, edges: Sequence[Edge]) -> dict[str, Any]:
+def _body(facts: SweepFacts, method: str, edges: Sequence[Edge]) -> dict[str, object]:
     """Return a method's own domains: its learning rate moved or narrowed, its options at the best trial's values."""
     best = facts.of_method(method)[0]
-    body: dict[str, Any] = {}
+    body: dict[str, object] = {}
     for name, domain in facts.space.dimensions(method).items():
         if name != "learning_rate" and not name.startswith("option."):
             continue
         side = _side_of(edges, method, name)
         value = taken(best, name)
         allowed = _allowed(facts, best, name)
-        if name != "learning_rate" and side is None:
-            proposed: Any = Fixed(value).to_yaml()
+        kept = name != "learning_rate" and side is None
+        if kept or not isinstance(value, (int, float)):
+            proposed: object = Fixed(value).to_yaml()
         else:
             proposed = _moved(domain, value, side, allowed)
         body[name.removeprefix("option.")] = proposed
@@ -123,10 +123,10 @@ def _side_of(edges: Sequence[Edge], method: str, dimension: str) -> Side | None:
     return next((edge.side for edge in edges if (edge.method, edge.dimension) == (method, dimension)), None)
 
 
-def _allowed(facts: SweepFacts, best: TrialHistory, dimension: str) -> Callable[[Any], bool]:
+def _allowed(facts: SweepFacts, best: TrialHistory, dimension: str) -> Callable[[float], bool]:
     """Return a test of a value of one dimension: whether a sweep file with it, all else as in a trial, is valid."""
 
-    def accept(value: Any) -> bool:
+    def accept(value: float) -> bool:
         space = space_of_config(best.result.config)
         space["method"][best.result.config.method][dimension.removeprefix("option.")] = value
         try:
@@ -138,7 +138,7 @@ def _allowed(facts: SweepFacts, best: TrialHistory, dimension: str) -> Callable[
     return accept
 
 
-def _moved(domain: Domain, value: Any, side: Side | None, allowed: Callable[[Any], bool]) -> Any:
+def _moved(domain: Domain, value: float, side: Side | None, allowed: Callable[[float], bool]) -> object:
     """Return a domain as written in YAML: moved past the edge on ``side``, else narrowed around ``value``."""
     if isinstance(domain, Uniform):
         return _moved_range(domain, value, side, allowed)
@@ -149,7 +149,7 @@ def _moved(domain: Domain, value: Any, side: Side | None, allowed: Callable[[Any
     return found if len(found) > 1 else Fixed(found[0]).to_yaml()
 
 
-def _numbers(domain: Domain) -> list[Any] | None:
+def _numbers(domain: Domain) -> list[float] | None:
     """Return the values of a domain of numbers, rising; of a long whole-number range a few."""
     if isinstance(domain, Integer):
         grid = domain.grid()
@@ -161,7 +161,7 @@ def _numbers(domain: Domain) -> list[Any] | None:
     return None
 
 
-def _beyond(values: Sequence[Any], value: Any, side: Side, allowed: Callable[[Any], bool]) -> list[Any]:
+def _beyond(values: Sequence[float], value: float, side: Side, allowed: Callable[[float], bool]) -> list[float]:
     """Return the edge and up to two values past it, spaced as the last two were."""
     inner = values[1] if side == "low" else values[-2]
     found = [value]
@@ -175,7 +175,7 @@ def _beyond(values: Sequence[Any], value: Any, side: Side, allowed: Callable[[An
     return sorted(found)
 
 
-def _between(values: Sequence[Any], value: Any) -> list[Any]:
+def _between(values: Sequence[float], value: float) -> list[float]:
     """Return the value and the middles between it and its neighbours."""
     place = values.index(value)
     neighbours = [values[other] for other in (place - 1, place + 1) if 0 <= other < len(values)]
@@ -183,7 +183,7 @@ def _between(values: Sequence[Any], value: Any) -> list[Any]:
     return sorted({value, *middles})
 
 
-def _moved_range(domain: Uniform, value: float, side: Side | None, allowed: Callable[[Any], bool]) -> Any:
+def _moved_range(domain: Uniform, value: float, side: Side | None, allowed: Callable[[float], bool]) -> object:
     """Return a range of half the width (on its own scale) around the value, or one that starts inside and ends beyond."""
     width = math.log(domain.high / domain.low) if domain.log else domain.high - domain.low
     below, above = {"low": (0.5, 0.125), "high": (0.125, 0.5), None: (0.25, 0.25)}[side]
@@ -200,6 +200,6 @@ def _shifted(domain: Uniform, value: float, by: float) -> float:
     return value * math.exp(by) if domain.log else value + by
 
 
-def _rounded(value: float, like: Any) -> Any:
+def _rounded(value: float, like: float) -> float:
     """Return a number with two digits; whole where the numbers beside it are."""
     return round(value) if isinstance(like, int) else float(f"{value:.2g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 from orchestrator.reporting.sweep_report.facts.facts import SweepFacts, as_objective
 from orchestrator.reporting.sweep_report.layout.blocks import Block, Chart, Column, Gallery, Section, Spec, Table, note
@@ -91,6 +91,16 @@ def _loss(value: float, mode: Mode) -> float:
     return value if mode == "min" else -value
 
 
+class _Point(TypedDict):
+    """A completed trial between two scores."""
+
+    trial: str
+    group: str
+    x_: float | None
+    y_: float
+    front: bool
+
+
 def _chart(
     facts: SweepFacts,
     name: str,
@@ -100,7 +110,7 @@ def _chart(
     front: Sequence[int],
 ) -> Chart:
     colours = method_colours(facts.methods)
-    rows: list[dict[str, Any]] = [
+    rows: list[_Point] = [
         {
             "trial": trial.result.name,
             "group": group_of(trial.result.config.method, colours),
@@ -116,10 +126,12 @@ def _chart(
     )
 
 
-def _spec(facts: SweepFacts, rows: list[dict[str, Any]], title: str, mode: Mode, colours: Mapping[str, str]) -> Spec:
+def _spec(facts: SweepFacts, rows: list[_Point], title: str, mode: Mode, colours: Mapping[str, str]) -> Spec:
     words = {"min": "lower is better", "max": "higher is better"}
     x_axis = number_axis(
-        f"{facts.label} ({words[facts.objective.mode]})", [row["x_"] for row in rows], scale={"padding": 12}
+        f"{facts.label} ({words[facts.objective.mode]})",
+        [row["x_"] for row in rows if row["x_"] is not None],
+        scale={"padding": 12},
     )
     y_axis = number_axis(f"{title} ({words[mode]})", [row["y_"] for row in rows], scale={"padding": 12})
     base = {"x": {"field": "x_", **x_axis}, "y": {"field": "y_", **y_axis}}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,16 @@ from orchestrator.decisions.objective import Objective
 from orchestrator.errors import OrchestratorError
 from orchestrator.records import Outcome, TrainingSignal
 from orchestrator.reporting.sweep_report.facts.facts import SweepFacts, counted
-from orchestrator.reporting.sweep_report.layout.blocks import Chart, Column, Legend, Section, Spec, Table, note
+from orchestrator.reporting.sweep_report.layout.blocks import (
+    Chart,
+    Column,
+    Legend,
+    Section,
+    Spec,
+    Table,
+    VegaSpec,
+    note,
+)
 from orchestrator.reporting.sweep_report.layout.charts import colour_scale, number_axis, tooltip
 from orchestrator.reporting.text.numbers import number
 from orchestrator.results.records import TrialHistory
@@ -129,7 +137,7 @@ def _row(signal: TrainingSignal) -> list[float]:
 
 
 def _chart(facts: SweepFacts, found: Sequence[Point]) -> Chart:
-    rows: list[dict[str, Any]] = [
+    rows: list[VegaSpec] = [
         {
             "rule": NAMES[point.rule],
             "group": NAMES[point.rule],
@@ -142,14 +150,14 @@ def _chart(facts: SweepFacts, found: Sequence[Point]) -> Chart:
     ]
     return Chart(
         "trade-off",
-        _spec(facts, rows),
+        _spec(facts, rows, found),
         f"Samples spent against {facts.label} lost",
         f"{len(rows)} settings of {len(RULES)} rules, by samples spent and {facts.label} lost.",
     )
 
 
-def _spec(facts: SweepFacts, rows: list[dict[str, Any]]) -> Spec:
-    x_axis = number_axis("samples, % of training all to the end", [row["share_"] for row in rows])
+def _spec(facts: SweepFacts, rows: list[VegaSpec], found: Sequence[Point]) -> Spec:
+    x_axis = number_axis("samples, % of training all to the end", [100 * point.share for point in found])
     y_axis = number_axis(f"{facts.label} lost against the best, mean", [], scale={"zero": True})
     base = {
         "x": {"field": "share_", **x_axis},
