@@ -11,7 +11,6 @@ import bisect
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,23 +128,22 @@ def _render_batch(
 
 def _tokenise_batch(texts: Sequence[str], spans: Sequence[list[Span]], tokenizer: Tokenizer) -> Iterator[TokenRow]:
     # verbose=False: rows longer than the model are judged by our own rule, not by a warning.
-    options = {"add_special_tokens": False, "verbose": False}
     if tokenizer.is_fast:
-        encoded = tokenizer(list(texts), return_offsets_mapping=True, **options)
+        encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False, return_offsets_mapping=True)
         for ids, offsets, row_spans in zip(encoded["input_ids"], encoded["offset_mapping"], spans, strict=True):
             yield TokenRow(np.asarray(ids, dtype=np.int32), answer_mask(row_spans, offsets, len(ids)))
         return
     for text, row_spans in zip(texts, spans, strict=True):
-        ids = tokenizer(text, **options)["input_ids"]
-        bounds = [tuple(_tokens_before(text[:place], ids, tokenizer, options) for place in span) for span in row_spans]
+        ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        bounds = [tuple(_tokens_before(text[:place], ids, tokenizer) for place in span) for span in row_spans]
         mask = np.zeros(len(ids), dtype=np.bool_)
         for start, stop in bounds:
             mask[max(1, start) : stop] = True
         yield TokenRow(np.asarray(ids, dtype=np.int32), mask)
 
 
-def _tokens_before(prefix: str, ids: Sequence[int], tokenizer: Tokenizer, options: dict[str, Any]) -> int:
+def _tokens_before(prefix: str, ids: Sequence[int], tokenizer: Tokenizer) -> int:
     """Return how many of ``ids`` the text before a place has in common with the whole text."""
-    before = tokenizer(prefix, **options)["input_ids"]
+    before = tokenizer(prefix, add_special_tokens=False, verbose=False)["input_ids"]
     pairs = enumerate(zip(before, ids, strict=False))
     return next((place for place, (one, other) in pairs if one != other), min(len(before), len(ids)))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from orchestrator.training.methods.adapters.peft_adapter import EXTRA, PeftMethod, tuner_of, under
 from orchestrator.training.methods.contract.method import Batch
+
+if TYPE_CHECKING:
+    from peft.tuners.lora.monteclora import BufferedMontecloraSampler
 
 
 class MonteCLora(PeftMethod):
@@ -40,6 +43,6 @@ class MonteCLora(PeftMethod):
                 sampler.buffer[int(position)][part].copy_(tensor)
 
 
-def _buffered_samplers(model: nn.Module) -> list[tuple[str, Any]]:
+def _buffered_samplers(model: nn.Module) -> list[tuple[str, BufferedMontecloraSampler]]:
     found = ((name, getattr(module, "sampler", None)) for name, module in model.named_modules())
     return [(name, sampler) for name, sampler in found if type(sampler).__name__ == "BufferedMontecloraSampler"]
