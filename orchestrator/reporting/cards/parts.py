@@ -74,7 +74,7 @@ def _capsule(history: SweepHistory, trial: TrialHistory, spec: SweepSpec) -> lis
         ("sweep", f"{history.result.name} (id {history.result.sweep_id})"),
         ("trial", f"{trial.result.trial_id} ({trial.result.name})"),
         *_subject(spec),
-        *((f"digest of {name}", digest) for name, digest in history.inputs.items()),
+        *((f"digest of {name}", digest) for name, digest in (*history.inputs.items(), *spec.plugins.items())),
         ("seed", str(trial.result.config.seed)),
         ("began from", _origin(trial)),
         ("MLflow run", trial.result.run_id or ""),

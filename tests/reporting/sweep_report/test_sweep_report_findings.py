@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import math
 import random
 
@@ -71,7 +72,9 @@ def test_recipe_trains_exactly_the_configuration_it_stands_for(tmp_path_factory,
 def test_shipped_sweeps_read_back_from_what_the_report_prints(tmp_path):
     from pathlib import Path
 
-    for file in sorted((Path(__file__).resolve().parents[3] / "search_spaces").glob("*.yaml")):
+    folder = Path(__file__).resolve().parents[3] / "search_spaces"
+    shutil.copy(folder / "own_code.py", tmp_path)
+    for file in sorted(folder.glob("*.yaml")):
         spec = load_sweep(file)
         assert load_sweep(written(tmp_path, spec)).digest == spec.digest, file.name
 

@@ -19,7 +19,7 @@ def capsule_section(facts: SweepFacts) -> Section:
     rows = [
         ["sweep", f"{facts.result.name} (id {facts.result.sweep_id})"],
         *_subject(spec),
-        *([f"digest of {name}", digest] for name, digest in history.inputs.items()),
+        *([f"digest of {name}", digest] for name, digest in (*history.inputs.items(), *spec.plugins.items())),
         ["digest of the sweep file", spec.digest],
         ["seeds", f"trials {listed([str(seed) for seed in seeds])}; searcher {spec.searcher.seed}" + _split(spec)],
         ["searcher", spec.searcher.kind],
