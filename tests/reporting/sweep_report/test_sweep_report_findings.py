@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 import math
 import random
+import shutil
 
 import pytest
 import yaml
