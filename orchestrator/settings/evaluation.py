@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from orchestrator.settings.data import CLOSED, DataFormat, about
 
@@ -131,7 +131,7 @@ class EvaluationSet:
         default="error", metadata=about("instructions: rows with rules that this machine cannot check.")
     )
     judge: JudgeSettings | None = field(default=None, metadata=about("judge: who judges, and how."))
-    options: dict[str, object] = field(
+    options: dict[str, Any] = field(
         default_factory=dict, metadata=about("Options of a scorer of your own (`kind: FILE.py:FUNCTION`).")
     )
 

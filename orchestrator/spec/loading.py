@@ -48,8 +48,8 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = (), say: Say = silen
 
 
 def with_plugins(
-    values: Mapping[str, Any], folder: Path, where: str, say: Say = silent, known: Mapping[str, str] | None = None
-) -> dict[str, Any]:
+    values: Mapping[str, object], folder: Path, where: str, say: Say = silent, known: Mapping[str, str] | None = None
+) -> dict[str, object]:
     """Load the plug-ins that raw values name, and return the values with their digests.
 
     Args:
@@ -73,7 +73,7 @@ def with_plugins(
 
 
 def parse_sweep(
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     where: str = "sweep",
     lines: Mapping[PathKey, int] | None = None,
     overridden: Iterable[PathKey] = (),

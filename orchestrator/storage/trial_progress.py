@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TypedDict
 
 from orchestrator.records import Outcome
 from orchestrator.results.records import TrialView
@@ -11,9 +11,19 @@ from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.storage.trial_entries import TrialEntry
 
 
+class Progress(TypedDict, total=False):
+    """What a worker last wrote of a trial; ``time`` is Unix time."""
+
+    samples_seen: int
+    loss: float
+    grad_norm: float
+    tokens_per_second: float
+    time: float
+
+
 def running_view(entry: TrialEntry, folder: SweepFolder, objective: float | None) -> TrialView:
     """Return a trial's line of the live table, with what its worker last wrote about its progress."""
-    progress = read_progress(folder, entry.trial_id) if entry.outcome is Outcome.RUNNING else {}
+    progress = read_progress(folder, entry.trial_id) if entry.outcome is Outcome.RUNNING else Progress()
     last = entry.last_signal
     return TrialView(
         name=entry.name,
@@ -30,10 +40,10 @@ def running_view(entry: TrialEntry, folder: SweepFolder, objective: float | None
     )
 
 
-def read_progress(folder: SweepFolder, trial_id: str) -> dict[str, Any]:
-    """Return what a worker last wrote of a trial (see `trainable`): samples, loss, ..., Unix time; empty without."""
+def read_progress(folder: SweepFolder, trial_id: str) -> Progress:
+    """Return what a worker last wrote of a trial (see `trainable`); empty without."""
     try:
-        values: dict[str, Any] = json.loads(folder.progress(trial_id).read_text())
+        values: Progress = json.loads(folder.progress(trial_id).read_text())
     except (OSError, ValueError):
-        return {}
+        return Progress()
     return values

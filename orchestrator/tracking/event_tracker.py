@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from orchestrator.records import Decision, Outcome, Scalar, TrainingSignal
 from orchestrator.tracking.events import SWEEP, Event, EventKind
@@ -76,7 +75,7 @@ class EventTracker:
         self._begun_again: dict[str, int] = {}
         self._drawn: dict[str, set[str]] = {}
         self._undrawn: set[str] = set()
-        self._decisions: list[Mapping[str, Any]] = []
+        self._decisions: list[Mapping[str, object]] = []
         self._last_tags: dict[str, dict[str, str]] = {}
         self._last_texts: dict[str, str] = {}
 
@@ -251,7 +250,7 @@ class EventTracker:
         self._record(EventKind.OPEN, run, body, (f"open:{run}:s{self._session}{_nth(again)}",))
 
     def _close_run(self, run: str, status: str, tags: Mapping[str, str], key: str, name: str | None = None) -> None:
-        body: dict[str, Any] = {"status": status, "tags": dict(tags)}
+        body: dict[str, object] = {"status": status, "tags": dict(tags)}
         if name is not None:
             body["name"] = cut(name, 250)
         self._record(EventKind.CLOSE, run, body, (key,))
@@ -280,13 +279,18 @@ class EventTracker:
             last = self._last_tags.get(run, {})
             named = dict(tags) if name is None else {**tags, "mlflow.runName": name}
             if any(last.get(key) != value for key, value in named.items()):
-                body: dict[str, Any] = {"tags": dict(tags), "experiment": dict(experiment or {})}
+                body: dict[str, object] = {"tags": dict(tags), "experiment": dict(experiment or {})}
                 if name is not None:
                     body["name"] = cut(name, 250)
                 self._record(EventKind.TAGS, run, body)
 
     def _record(
-        self, kind: EventKind, run: str, body: Mapping[str, Any], keys: tuple[str, ...] = (), when_ms: int | None = None
+        self,
+        kind: EventKind,
+        run: str,
+        body: Mapping[str, object],
+        keys: tuple[str, ...] = (),
+        when_ms: int | None = None,
     ) -> None:
         with self._lock:
             if keys and self._known.issuperset(keys):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from orchestrator.tracking.event_tracker import EventTracker
 from orchestrator.tracking.events import SWEEP, Event, EventKind
@@ -27,7 +26,7 @@ class MemoryRun:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, list[tuple[int, int, float]]] = field(default_factory=dict)
-    datasets: list[Mapping[str, Any]] = field(default_factory=list)
+    datasets: list[Mapping[str, object]] = field(default_factory=list)
     artifacts: dict[str, str] = field(default_factory=dict)
 
 

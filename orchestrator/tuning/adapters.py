@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from ray import tune
 from ray.tune.experiment import Trial
@@ -16,6 +16,7 @@ from orchestrator.storage.milestone_reports import read_report
 from orchestrator.storage.sweep_folder import SweepFolder
 from orchestrator.tuning.own_training.first_failures import FirstFailures
 from orchestrator.tuning.ray_internals import keep_workers_warm, set_trial_config
+from orchestrator.tuning.worker.messages import StepResult, WorkerConfig
 
 
 class _NotPickled:
@@ -48,7 +49,7 @@ class CoordinatorSearcher(_NotPickled, Searcher):  # type: ignore[misc]
         super().__init__(metric="milestone", mode="max")
         self._coordinator, self._slots = coordinator, slots
 
-    def suggest(self, trial_id: str) -> dict[str, object] | str | None:
+    def suggest(self, trial_id: str) -> WorkerConfig | str | None:
         """Return a trial's small config, None to be asked again, or FINISHED."""
         coordinator = self._coordinator
         if coordinator.finished:
@@ -121,7 +122,7 @@ class CoordinatorScheduler(_NotPickled, TrialScheduler):  # type: ignore[misc]
         error = trial.get_error()
         self._coordinator.fail(trial.config["trial_id"], f"it failed repeatedly, at last with {_cause(error)}")
 
-    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: Mapping[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: StepResult) -> str:
         """Read the milestone's report, ask the coordinator, and translate its answer."""
         trial_id = result["trial"]
         if result["halt"]:

@@ -26,6 +26,7 @@ from orchestrator.training.loop.checkpoints import complete_checkpoint, keep_wei
 from orchestrator.training.loop.trial import Trial
 from orchestrator.training.setup.session import TrainingSession
 from orchestrator.tuning.own_training.runner import OwnTrialRunner
+from orchestrator.tuning.worker.messages import StepResult, WorkerConfig
 from orchestrator.tuning.worker.runner import MilestoneRunner, StoppedNow, system_values
 from orchestrator.tuning.worker.task import WorkerTask
 
@@ -35,20 +36,20 @@ _SESSIONS: dict[str, TrainingSession] = {}
 class SFTTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one trial at a time, one milestone per step."""
 
-    def setup(self, config: dict[str, object], task: WorkerTask | None = None) -> None:
+    def setup(self, config: WorkerConfig, task: WorkerTask | None = None) -> None:
         """Prepare this process once and open the first trial."""
         assert task is not None, "the trainable is always wrapped with tune.with_parameters(task=...)"
         self._task = task
         self._runner = make_runner(task, config)
 
-    def reset_config(self, new_config: dict[str, object]) -> bool:
+    def reset_config(self, new_config: WorkerConfig) -> bool:
         """Open another trial in the warm process."""
         if not self._runner.goes_on_with(new_config):
             self._runner.close()
             self._runner = make_runner(self._task, new_config)
         return True
 
-    def step(self) -> dict[str, object]:
+    def step(self) -> StepResult:
         """Train to the next milestone; returns a few small values, the report itself lies in the storage."""
         return self._runner.step()
 
@@ -64,7 +65,7 @@ class SFTTrainable(tune.Trainable):  # type: ignore[misc]
         self._runner.close()
 
 
-def make_runner(task: WorkerTask, config: dict[str, object]) -> MilestoneRunner:
+def make_runner(task: WorkerTask, config: WorkerConfig) -> MilestoneRunner:
     """Return what trains a trial: this process, or the user's code in a process of its own."""
     return TrialRunner(task, config) if task.entrypoint is None else OwnTrialRunner(task, config)
 
@@ -72,7 +73,7 @@ def make_runner(task: WorkerTask, config: dict[str, object]) -> MilestoneRunner:
 class TrialRunner(MilestoneRunner):
     """Built-in training of one trial: from its newest checkpoint, milestone by milestone, to its end."""
 
-    def __init__(self, task: WorkerTask, config: dict[str, object]) -> None:
+    def __init__(self, task: WorkerTask, config: WorkerConfig) -> None:
         super().__init__(task, config)
         self._trial: Trial | None = None
 

@@ -12,7 +12,7 @@ from orchestrator.spec.search_space.domains import Choice, Domain, Fixed, Intege
 from orchestrator.spec.search_space.search_space import SearchSpace
 from orchestrator.spec.trial.dimensions import build_config, number_of, read_value, value_of
 
-Distributions = dict[str, Any]
+Distributions = dict[str, object]
 """Dimension -> Optuna's distribution."""
 
 
@@ -22,7 +22,7 @@ def distributions_of(space: SearchSpace, method: str) -> Distributions:
     return {name: distribution for name, distribution in found.items() if distribution is not None}
 
 
-def parameters_of(space: SearchSpace, config: TrialConfig) -> dict[str, Any]:
+def parameters_of(space: SearchSpace, config: TrialConfig) -> dict[str, object]:
     """Return a configuration's parameters in the terms of `distributions_of`; inverse of `config_from`."""
     domains = space.dimensions(config.method)
     return {name: _parameter(config, name, domains[name]) for name in distributions_of(space, config.method)}
@@ -48,13 +48,13 @@ def _distribution(domain: Domain) -> Any | None:
     return FloatDistribution(domain.low, domain.high, domain.log)
 
 
-def _value(domain: Domain, parameter: Any) -> Any:
+def _value(domain: Domain, parameter: Any) -> object:
     if isinstance(domain, Fixed) or parameter is None:
         return domain.at(0.0)
     return domain.values[parameter] if isinstance(domain, Choice) else domain.snap(parameter)
 
 
-def _parameter(config: TrialConfig, name: str, domain: Domain) -> Any:
+def _parameter(config: TrialConfig, name: str, domain: Domain) -> object:
     if isinstance(domain, Choice):
         return [read_value(name, value) for value in domain.values].index(value_of(config, name))
     taken = number_of(config, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +60,7 @@ class EarlyDynamics:
     loss_spikes: int
     grad_norm_spikes: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, float | None]:
         """Return a JSON-able dictionary (NaN may occur)."""
         return asdict(self)
 
@@ -98,6 +98,19 @@ class DebiasedMean:
     def state(self) -> list[float]:
         """Return [num, den]."""
         return [self._num, self._den]
+
+
+class TrackerState(TypedDict):
+    """The running state of a `DynamicsTracker`, JSON-able: pairs are sums with their weights, or counts."""
+
+    window_samples: int
+    samples_seen: int
+    steps: int
+    start: list[float]
+    loss: list[float]
+    norm: list[float]
+    deviation: list[float]
+    spikes: list[int]
 
 
 class DynamicsTracker:
@@ -193,7 +206,7 @@ class DynamicsTracker:
         """Forget the rows of the window; running means and counts stay."""
         self._rows.clear()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> TrackerState:
         """Return the running state without the window's rows, JSON-able."""
         return {
             "window_samples": self.window_samples,
@@ -207,7 +220,7 @@ class DynamicsTracker:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> DynamicsTracker:
+    def from_state(cls, state: TrackerState) -> DynamicsTracker:
         """Rebuild from `state_dict`, as after `end_segment`."""
         tracker = cls(state["window_samples"])
         half_life = tracker.window_samples / 4

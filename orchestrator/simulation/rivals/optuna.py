@@ -26,7 +26,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 from orchestrator.records import Action
 from orchestrator.simulation.engine.scheduler import Arrival, Problem, Scheduler, Verdicts
@@ -34,8 +34,18 @@ from orchestrator.simulation.rivals.shared import first_rung, grace_label, grace
 
 REDUCTION_FACTORS = (2, 3, 4)
 
-Build = Callable[[Problem], Any]
+Build = Callable[[Problem], object]
 """Makes one of Optuna's pruners for a sweep."""
+
+
+class AskedTrial(Protocol):
+    """What of a trial of an Optuna study is needed."""
+
+    def report(self, value: float, step: int) -> None:
+        """Note the objective at a step."""
+
+    def should_prune(self) -> bool:
+        """Whether the pruner ends the trial now."""
 
 
 class OptunaScheduler:
@@ -67,7 +77,7 @@ class OptunaScheduler:
             pruner=pruner,
         )
         self._numbers = {facts.trial_id: number for number, facts in enumerate(problem.trials)}
-        self._asked: list[Any] = []
+        self._asked: list[AskedTrial] = []
 
     def arrive(self, arrival: Arrival) -> Action:
         """Return what the trial does now; raises SpecError when the objective's metric was not measured."""
@@ -94,14 +104,14 @@ class OptunaScheduler:
         """Return None: the best of those that went farthest."""
         return None
 
-    def _trial(self, trial_id: str) -> Any:
+    def _trial(self, trial_id: str) -> AskedTrial:
         # Trials start in order, so those before this one have been asked for before it.
         number = self._numbers[trial_id]
         while len(self._asked) <= number:
             self._asked.append(self._study.ask())
         return self._asked[number]
 
-    def _tell_final(self, trial: Any, value: float) -> None:
+    def _tell_final(self, trial: AskedTrial, value: float) -> None:
         # Optuna takes infinite values, but none that is not a number.
         if math.isnan(value):
             self._study.tell(trial, state=self._states.FAIL)
@@ -134,7 +144,7 @@ def optuna_rules() -> Mapping[str, Callable[[], Scheduler]]:
     return {name: partial(OptunaScheduler, name, build) for name, build in rules.items()}
 
 
-def _percentile(percentile: float, startup: int, grace: int, problem: Problem) -> Any:
+def _percentile(percentile: float, startup: int, grace: int, problem: Problem) -> object:
     from optuna.pruners import MedianPruner, PercentilePruner
 
     first = grace_level(problem.levels, grace)
@@ -143,25 +153,25 @@ def _percentile(percentile: float, startup: int, grace: int, problem: Problem) -
     return PercentilePruner(percentile, n_startup_trials=startup, n_warmup_steps=first)
 
 
-def _successive_halving(reduction_factor: int, grace: int, problem: Problem) -> Any:
+def _successive_halving(reduction_factor: int, grace: int, problem: Problem) -> object:
     from optuna.pruners import SuccessiveHalvingPruner
 
     return SuccessiveHalvingPruner(_first_rung(problem, grace, reduction_factor), reduction_factor)
 
 
-def _hyperband(reduction_factor: int, problem: Problem) -> Any:
+def _hyperband(reduction_factor: int, problem: Problem) -> object:
     from optuna.pruners import HyperbandPruner
 
     return HyperbandPruner(_first_rung(problem, 0, reduction_factor), problem.levels[-1], reduction_factor)
 
 
-def _patient(patience: int, problem: Problem) -> Any:
+def _patient(patience: int, problem: Problem) -> object:
     from optuna.pruners import PatientPruner
 
     return PatientPruner(_percentile(50.0, 5, 0, problem), patience)
 
 
-def _wilcoxon(p_threshold: float, problem: Problem) -> Any:
+def _wilcoxon(p_threshold: float, problem: Problem) -> object:
     from optuna.pruners import WilcoxonPruner
 
     return WilcoxonPruner(p_threshold=p_threshold)

@@ -21,7 +21,7 @@ import datetime
 import importlib.util
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 from orchestrator.errors import InputError
 from orchestrator.records import Action
@@ -44,7 +44,27 @@ BELOW = 1 - 1e-9
 """Keeps a rung that falls on a milestone from lying above it by rounding."""
 REDUCTION_FACTORS = (2, 3, 4)
 
-Build = Callable[[Problem], Any]
+
+class SyneTuneScheduler(Protocol):
+    """What of Syne Tune's schedulers is needed."""
+
+    def on_trial_add(self, trial: object) -> None:
+        """A trial begins."""
+
+    def on_trial_error(self, trial: object) -> None:
+        """A trial failed."""
+
+    def on_trial_result(self, trial: object, result: Mapping[str, float]) -> str:
+        """Return what a trial does after a result."""
+
+    def on_trial_remove(self, trial: object) -> None:
+        """A trial was stopped."""
+
+    def on_trial_complete(self, trial: object, result: Mapping[str, float]) -> None:
+        """A trial trained to its end."""
+
+
+Build = Callable[[Problem], SyneTuneScheduler]
 """Makes one of Syne Tune's schedulers for a sweep."""
 
 
@@ -70,7 +90,7 @@ class SyneScheduler:
         self._scheduler = self.build(problem)
         self._random = OwnNumpyRandom(problem.seed)
         self._numbers = {facts.trial_id: number for number, facts in enumerate(problem.trials)}
-        self._trials: list[Any] = []
+        self._trials: list[object] = []
 
     def arrive(self, arrival: Arrival) -> Action:
         """Return what the trial does now; raises SpecError when the objective's metric was not measured."""
@@ -97,7 +117,7 @@ class SyneScheduler:
         """Return None: the best of those that went farthest."""
         return None
 
-    def _trial(self, trial_id: str) -> Any:
+    def _trial(self, trial_id: str) -> object:
         from syne_tune.backend.trial_status import Trial
 
         # Trials start in order, so those before this one have been added before it.
@@ -135,13 +155,13 @@ def syne_rules() -> Mapping[str, Callable[[], Scheduler]]:
     return {name: partial(SyneScheduler, name, build) for name, build in rules.items()}
 
 
-def _asha(reduction_factor: int, grace: int, brackets: int, problem: Problem) -> Any:
+def _asha(reduction_factor: int, grace: int, brackets: int, problem: Problem) -> SyneTuneScheduler:
     from syne_tune.optimizer.schedulers.asha import AsynchronousSuccessiveHalving
 
     levels = problem.levels
     first = BELOW * first_rung(levels, grace_level(levels, grace), reduction_factor)
     rungs = rung_count(levels, first, reduction_factor)
-    return AsynchronousSuccessiveHalving(
+    scheduler: SyneTuneScheduler = AsynchronousSuccessiveHalving(
         _space(),
         METRIC,
         do_minimize=problem.objective.mode == "min",
@@ -152,20 +172,22 @@ def _asha(reduction_factor: int, grace: int, brackets: int, problem: Problem) ->
         brackets=min(brackets, rungs),
         random_seed=problem.seed,
     )
+    return scheduler
 
 
-def _median(grace: int, problem: Problem) -> Any:
+def _median(grace: int, problem: Problem) -> SyneTuneScheduler:
     from syne_tune.optimizer.schedulers.median_stopping_rule import MedianStoppingRule
     from syne_tune.optimizer.schedulers.single_objective_scheduler import SingleObjectiveScheduler
 
     minimize = problem.objective.mode == "min"
     searcher = SingleObjectiveScheduler(_space(), METRIC, do_minimize=minimize, random_seed=problem.seed)
-    return MedianStoppingRule(
+    scheduler: SyneTuneScheduler = MedianStoppingRule(
         searcher, TIME, metric=METRIC, do_minimize=minimize, grace_time=grace_level(problem.levels, grace)
     )
+    return scheduler
 
 
-def _space() -> dict[str, Any]:
+def _space() -> dict[str, object]:
     from syne_tune.config_space import uniform
 
     return {"trial": uniform(0.0, 1.0)}

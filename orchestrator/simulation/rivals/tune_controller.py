@@ -7,12 +7,43 @@ The trials are real `ray.tune.experiment.Trial` objects (``stub=True``: no train
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
 
 from orchestrator.records import Action
 
 METRIC = "objective"
 TIME = "samples_seen"
+
+
+class TuneTrial(Protocol):
+    """What of Tune's trials is needed."""
+
+    PENDING: str
+    RUNNING: str
+    PAUSED: str
+    TERMINATED: str
+    ERROR: str
+    trial_id: str
+    status: str
+
+    def is_finished(self) -> bool:
+        """Whether it has ended, well or not."""
+
+    def set_status(self, status: str) -> None:
+        """Change its status."""
+
+
+class Bracket(Protocol):
+    """What of a bracket of Tune's synchronous HyperBand is needed."""
+
+    trials_to_unpause: Collection[TuneTrial]
+
+    def current_trials(self) -> Sequence[TuneTrial]:
+        """Return the trials that are still in it."""
+
+    def cur_iter_done(self) -> bool:
+        """Whether all of them have reached the rung."""
 
 
 class TuneController:
@@ -25,22 +56,22 @@ class TuneController:
     def __init__(self, scheduler: Any) -> None:
         self.stopped: list[str] = []
         self._scheduler = scheduler
-        self._trials: dict[str, Any] = {}
-        self._last_result: dict[str, dict[str, Any]] = {}
+        self._trials: dict[str, TuneTrial] = {}
+        self._last_result: dict[str, dict[str, object]] = {}
         self._trained_out: set[str] = set()
         self._paused: set[str] = set()
 
     # -- what the schedulers call ----------------------------------------------------------------
 
-    def get_trials(self) -> list[Any]:
+    def get_trials(self) -> list[TuneTrial]:
         """Return all trials in the order in which they were added."""
         return list(self._trials.values())
 
-    def get_live_trials(self) -> list[Any]:
+    def get_live_trials(self) -> list[TuneTrial]:
         """Return the trials that have not ended."""
         return [trial for trial in self._trials.values() if not trial.is_finished()]
 
-    def stop_trial(self, trial: Any) -> None:
+    def stop_trial(self, trial: TuneTrial) -> None:
         """End a trial as Tune does: a running one completes, any other is removed."""
         if trial.is_finished():
             return
@@ -58,7 +89,7 @@ class TuneController:
         """Add a trial that waits for a worker."""
         from ray.tune.experiment import Trial
 
-        trial = Trial("replay", trial_id=trial_id, stub=True)
+        trial: TuneTrial = Trial("replay", trial_id=trial_id, stub=True)
         self._trials[trial_id] = trial
         self._scheduler.on_trial_add(self, trial)
 
@@ -120,7 +151,7 @@ class TuneController:
                 while _is_stalled(bracket):
                     self._scheduler._process_bracket(self, bracket)
 
-    def _set_status(self, trial: Any, status: str) -> None:
+    def _set_status(self, trial: TuneTrial, status: str) -> None:
         trial.set_status(status)
         if status == trial.PAUSED:
             self._paused.add(trial.trial_id)
@@ -128,7 +159,7 @@ class TuneController:
             self._paused.discard(trial.trial_id)
 
 
-def _is_stalled(bracket: Any) -> bool:
+def _is_stalled(bracket: Bracket) -> bool:
     trials = bracket.current_trials()
     if not trials or bracket.trials_to_unpause or any(trial.status != trial.PAUSED for trial in trials):
         return False

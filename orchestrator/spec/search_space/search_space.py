@@ -36,14 +36,14 @@ from orchestrator.spec.trial.schedules import SCHEDULES, check_written_schedule
 LEARNING_RATE_SLACK = 1_000.0
 
 
-def _wrap_mapping(value: Any) -> Any:
+def _wrap_mapping(value: object) -> object:
     """Let ``warmup: {ratio: 0.03}`` stand for ``{fixed: {ratio: 0.03}}``."""
     if isinstance(value, Mapping) and not any(kind in value for kind in KINDS):
         return {"fixed": dict(value)}
     return value
 
 
-def method_table(value: Any) -> Any:
+def method_table(value: object) -> object:
     """Let ``method: full`` and ``method: [full, lora]`` stand for the mapping with empty bodies."""
     if isinstance(value, str):
         return {value: {}}
@@ -273,7 +273,7 @@ def check_learning_rates(domain: Domain) -> Domain:
     return _check_members("learning_rate", domain, rate.accepts, f"{rate.rule}, or auto alone")
 
 
-def _check_members(name: str, domain: Domain, accept: Callable[[Any], bool], rule: str) -> Domain:
+def _check_members(name: str, domain: Domain, accept: Callable[[object], bool], rule: str) -> Domain:
     for value in _members(domain):
         if not accept(value):
             raise ValueError(f"{name} must be {rule}, got {value!r}")

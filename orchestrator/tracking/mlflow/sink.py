@@ -52,7 +52,7 @@ _PERMANENT = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_ALREADY_EXISTS
 class _Changes:
     """What one batch of events asks of one run."""
 
-    metrics: list[Any] = field(default_factory=list)
+    metrics: list[object] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     datasets: list[Mapping[str, Any]] = field(default_factory=list)
@@ -247,7 +247,7 @@ def artifacts_of(uri: str, run_id: str) -> Any:
     return get_artifact_repository(client.get_run(run_id).info.artifact_uri, tracking_uri=uri)
 
 
-def _calls(wanted: _Changes) -> Iterator[tuple[list[Any], list[Any], list[Any]]]:
+def _calls(wanted: _Changes) -> Iterator[tuple[list[object], list[object], list[object]]]:
     """Cut changes into as few ``log_batch`` calls as the limits allow."""
     from mlflow.entities import Param, RunTag
 
@@ -262,7 +262,7 @@ def _calls(wanted: _Changes) -> Iterator[tuple[list[Any], list[Any], list[Any]]]
         yield some_metrics, some_params, some_tags
 
 
-def _dataset_input(dataset: Mapping[str, Any]) -> Any:
+def _dataset_input(dataset: Mapping[str, Any]) -> object:
     import json
 
     from mlflow.entities import Dataset, DatasetInput, InputTag

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from orchestrator.errors import EntrypointError, EntrypointFailure
+from orchestrator.tuning.worker.messages import StepResult
 
 MOST_CRASHES = 3
 
@@ -16,7 +14,7 @@ class FirstFailures:
     def __init__(self) -> None:
         self._crashes = 0
 
-    def take(self, result: Mapping[str, Any], begun: bool) -> None:
+    def take(self, result: StepResult, begun: bool) -> None:
         """Take a failed trial's result.
 
         Args:

@@ -14,8 +14,8 @@ import socket
 import time
 from collections import deque
 from contextlib import suppress
+from io import BufferedRWPair
 from pathlib import Path
-from typing import IO, Any
 
 from orchestrator.integrations.assignment import TrialAssignment
 from orchestrator.integrations.wire import Message, decode, encode
@@ -41,8 +41,8 @@ class TrialProcess:
         self._listener.bind(str(self._room / "line"))
         self._listener.listen()
         self._selector.register(self._listener, selectors.EVENT_READ)
-        self._heard: deque[tuple[Message, IO[Any]]] = deque()
-        self._asking: IO[Any] | None = None
+        self._heard: deque[tuple[Message, BufferedRWPair]] = deque()
+        self._asking: BufferedRWPair | None = None
         file = self._room / "trial.json"
         assignment.listening_at(self._room / "line").write(file)
         self._process = start(assignment.entrypoint, file, self.log, threads)
@@ -136,7 +136,7 @@ class TrialProcess:
         shutil.rmtree(self._room, ignore_errors=True)
 
 
-def _close_quietly(file: IO[Any]) -> None:
+def _close_quietly(file: BufferedRWPair) -> None:
     """Close a connection, also where what was written last can no longer be sent."""
     with suppress(OSError):
         file.close()

@@ -21,6 +21,7 @@ from orchestrator.records import Decision, Milestone, TrainingSignal, TrialState
 from orchestrator.spec.trial.identity import trial_name
 from orchestrator.storage.milestone_reports import write_report
 from orchestrator.tuning.own_training.process import TrialProcess, tail
+from orchestrator.tuning.worker.messages import WorkerConfig
 from orchestrator.tuning.worker.runner import MilestoneRunner, StoppedNow, system_values
 from orchestrator.tuning.worker.task import WorkerTask
 
@@ -32,7 +33,7 @@ class LostProcess(Exception):
 class OwnTrialRunner(MilestoneRunner):
     """Drives the process of one trial; arguments as in `MilestoneRunner`."""
 
-    def __init__(self, task: WorkerTask, config: dict[str, Any]) -> None:
+    def __init__(self, task: WorkerTask, config: WorkerConfig) -> None:
         super().__init__(task, config)
         assert task.entrypoint is not None
         self._entrypoint = task.entrypoint
@@ -42,7 +43,7 @@ class OwnTrialRunner(MilestoneRunner):
         self._began: float | None = None
         self._seconds = 0.0
 
-    def goes_on_with(self, config: dict[str, Any]) -> bool:
+    def goes_on_with(self, config: WorkerConfig) -> bool:
         """Whether this is the same trial where this runner stands: it paused, and its process still waits."""
         waits = self._process is not None and self._process.alive
         return waits and (config["trial_id"], config["known_milestones"]) == (self._trial_id, self._next)

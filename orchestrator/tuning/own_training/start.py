@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from orchestrator.settings.trial_setup import EntrypointSettings
 
@@ -99,7 +99,7 @@ class ForkServer:
         os.set_blocking(self._tells.fileno(), False)
         self._text = b""
         self._exits: dict[int, int] = {}
-        self._answers: list[dict[str, Any]] = []
+        self._answers: list[dict[str, int]] = []
 
     def fork(self, assignment: Path) -> Forked | None:
         """Return the process of a trial; None where the fork server is gone or must not fork."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from typing import Any
 
 import psutil
 
@@ -13,6 +12,7 @@ from orchestrator.plugins.loading import blaming
 from orchestrator.records import Milestone, TrialConfig
 from orchestrator.storage.milestone_reports import read_report
 from orchestrator.storage.sweep_folder import is_disk_full
+from orchestrator.tuning.worker.messages import Misuse, StepResult, WorkerConfig
 from orchestrator.tuning.worker.task import WorkerTask
 from orchestrator.tuning.worker.watch import SignalWatch
 
@@ -26,11 +26,10 @@ class MilestoneRunner(ABC):
 
     Args:
         task: What is the same for all trials.
-        config: ``trial_id``, ``trial`` (its configuration as a dictionary), ``known_milestones``, and of a trial that was
-            made from another one ``takes`` (see `Origin`) and ``levels`` (milestones of its own).
+        config: The trial.
     """
 
-    def __init__(self, task: WorkerTask, config: dict[str, Any]) -> None:
+    def __init__(self, task: WorkerTask, config: WorkerConfig) -> None:
         self._task = task
         self._trial_id: str = config["trial_id"]
         self._config = TrialConfig.from_dict(config["trial"])
@@ -39,7 +38,7 @@ class MilestoneRunner(ABC):
         self._levels: tuple[int, ...] = tuple(config.get("levels") or task.levels)
         self._watch = SignalWatch(self._trial_id, self._config.samples, task)
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> StepResult:
         """Return the next milestone's small result; a failure is a result too, so that its reason is kept."""
         stored = self._task.folder.report(self._trial_id, self._next)
         try:
@@ -50,7 +49,7 @@ class MilestoneRunner(ABC):
             self._task.folder.stop_sign(self._trial_id).unlink(missing_ok=True)
             return self._answer(-1, stopped=True)
         except EntrypointError as error:
-            parts = [error.where, error.field, error.value, error.rule, error.mend]
+            parts = (error.where, error.field, error.value, error.rule, error.mend)
             return self._answer(-1, failure=str(error), misuse=parts)
         except OrchestratorError as error:
             return self._answer(-1, failure=f"{type(error).__name__}: {error}")
@@ -61,7 +60,7 @@ class MilestoneRunner(ABC):
         self._next += 1
         return self._answer(self._next - 1)
 
-    def goes_on_with(self, config: dict[str, Any]) -> bool:
+    def goes_on_with(self, config: WorkerConfig) -> bool:
         """Whether this runner may go on with what Tune hands to its worker, instead of a new one."""
         return False
 
@@ -74,8 +73,8 @@ class MilestoneRunner(ABC):
         """Train until the report of milestone ``self._next`` is on the disk."""
 
     def _answer(
-        self, milestone: int, failure: str = "", halt: str = "", stopped: bool = False, misuse: list[Any] | None = None
-    ) -> dict[str, Any]:
+        self, milestone: int, failure: str = "", halt: str = "", stopped: bool = False, misuse: Misuse | None = None
+    ) -> StepResult:
         return {
             "trial": self._trial_id,
             "milestone": milestone,
