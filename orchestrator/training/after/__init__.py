@@ -1,0 +1,1 @@
+"""What is done with trained weights once a trial has ended; nothing yet."""

@@ -1,0 +1,1 @@
+"""Filters of training rows, one file and one entry each; none yet."""

@@ -1,0 +1,1 @@
+"""Training rows that are made with the model; nothing yet."""
