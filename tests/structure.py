@@ -144,10 +144,14 @@ def figures(root: Path) -> dict[str, int]:
         "fmt: skip": count_lines(root, _FORMATTER_OFF, ("orchestrator", "tests", "docs", "search_spaces")),
         "Any in orchestrator": count_lines(root, _WORD_ANY, ("orchestrator",)),
     }
+    folders = folder_graph(root)
     for top in ("api", "training", "tuning"):
         place = f"orchestrator.{top}"
         files = [name for name in graph if room(name, known) == place]
         numbers[f"imports among the files of {top}"] = sum(len(graph[name] & set(files)) for name in files)
+        inside = [name for name in folders if name.startswith(f"{place}.")]
+        arrows = sum(there in inside for here in inside for there in folders[here])
+        numbers[f"imports among the rooms of {top}"] = arrows
     return numbers
 
 
