@@ -111,11 +111,17 @@ def blaming() -> Iterator[None]:
     except OrchestratorError:
         raise
     except Exception as error:
-        files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
-        code = next((code for code, _ in _loaded.values() if code.place in files), None)
-        if code is None:
+        told = blamed(error)
+        if told is None:
             raise
-        raise _told(code, "its code failed", error) from error
+        raise told from error
+
+
+def blamed(error: BaseException) -> PluginError | None:
+    """Return an exception as one line that names the plug-in's own, if it came out of a plug-in's code."""
+    files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+    code = next((code for code, _ in _loaded.values() if code.place in files), None)
+    return None if code is None else _told(code, "its code failed", error)
 
 
 def _told(code: PluginCode, what: str, error: BaseException) -> PluginError:

@@ -387,6 +387,10 @@ class SweepSpec(Closed):
         values["stopping"].pop("audit")
         if not values["stopping"]["rules"]:
             del values["stopping"]["rules"]
+        # A tracker, like everything under `tracking`, may change between two sessions.
+        values["plugins"] = {
+            label: text for label, text in values["plugins"].items() if read_label(label)[0] != "tracker"
+        }
         if not values["plugins"]:
             del values["plugins"]
         if not values["searcher"]["options"]:

@@ -13,6 +13,7 @@ from ray import tune
 
 from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.errors import OrchestratorError
+from orchestrator.plugins.loading import blamed
 from orchestrator.results.records import SweepView
 from orchestrator.spec.sweep import Resources
 from orchestrator.storage.sweep_folder import SweepFolder
@@ -60,6 +61,7 @@ class Driver:
 
         Raises:
             SweepInterruptedError: If the journal cannot be written any more; the sweep resumes.
+            PluginError: If a stopping rule or a searcher of the user's own raises; the sweep resumes.
             EntrypointError: If the user's own code turns out to be wrong, EntrypointFailure if it fails from the start.
         """
         treat_lost_results_as_lost_actors()
@@ -69,6 +71,7 @@ class Driver:
             except Exception as error:
                 # Tune wraps what its scheduler raises; the user is to see the one line that matters.
                 told = next((each for each in _chain(error) if isinstance(each, OrchestratorError)), None)
+                told = told or next((found for each in _chain(error) if (found := blamed(each))), None)
                 if told is None:
                     raise
                 raise told from None

@@ -125,6 +125,25 @@ def test_all_of_them_train_one_sweep(folder: Path, shared_ray: SharedRay, tmp_pa
 
 
 @pytest.mark.ray
+def test_a_rule_that_fails_ends_the_session_with_its_line_and_the_sweep_resumes(
+    folder: Path, shared_ray: SharedRay, tmp_path: Path
+) -> None:
+    code, sweep = (folder / "high_norms.py").read_text(), (folder / "extend-stopping-rule.yaml").read_text()
+    broken = code.replace("norms = [", "norms = 1 / 0, [", 1)
+    (tmp_path / "high_norms.py").write_text(broken)
+    (tmp_path / "rule.yaml").write_text(sweep)
+    line = next(i for i, text in enumerate(broken.splitlines(), 1) if "1 / 0" in text)
+    done = shared_ray.run(tmp_path / "rule.yaml", "--storage", tmp_path / "runs")
+    assert done.returncode == 2
+    assert f"high_norms.py:{line}: its code failed: ZeroDivisionError" in done.stderr
+    assert "Traceback" not in done.stderr
+    (tmp_path / "high_norms.py").write_text(code)
+    done = shared_ray.run(tmp_path / "rule.yaml", "--storage", tmp_path / "runs")
+    assert done.returncode == 2, "other code is another sweep"
+    assert shared_ray.result(tmp_path / "rule.yaml", "--storage", tmp_path / "runs", "--fresh")["status"] == "completed"
+
+
+@pytest.mark.ray
 def test_a_sweep_is_not_resumed_with_other_code(folder: Path, shared_ray: SharedRay, tmp_path: Path) -> None:
     file = folder / "extend-schedule.yaml"
     shared_ray.result(file, "--storage", tmp_path)

@@ -20,7 +20,7 @@ CODE = """
 from dataclasses import dataclass, field
 
 from orchestrator.extending import (
-    PLUGIN, Finding, Method, MethodEntry, OptimizerEntry, PeerRule, Schedule, SearcherKind, about, entry, options_of, scorer,
+    PLUGIN, Finding, Method, MethodEntry, OptimizerEntry, PeerRule, Schedule, SearcherKind, NoTracker, TrackerKind, about, entry, options_of, scorer,
 )
 
 
@@ -55,6 +55,11 @@ class Rule(PeerRule):
     depth: int = field(default=1, metadata=about("How deep.", ge=1, le=3))
 
 
+@entry(TrackerKind("none", schemes=(), opener=PLUGIN))
+def tracker(task):
+    return NoTracker()
+
+
 class Bare:
     pass
 
@@ -69,7 +74,7 @@ def schedule(step, steps, warmup_steps, options):
 """
 
 KINDS = ("method", "optimizer", "schedule", "evaluation", "searcher", "stopping_rule", "tracker")
-NAMES = ("Mine", "Bare", "optimizer", "schedule", "searcher", "says", "Rule", "NoRule")
+NAMES = ("tracker", "Mine", "Bare", "optimizer", "schedule", "searcher", "says", "Rule", "NoRule")
 
 
 @pytest.fixture(autouse=True)
@@ -191,6 +196,10 @@ def test_the_sweep_knows_the_text_of_its_code_and_pins_it(tmp_path):
     (tmp_path / "mine.py").write_text(CODE + "# other\n")
     with pytest.raises(PluginError, match=r"plugins.method mine.py:Mine = .*mine.py has another text"):
         load_sweep(tmp_path / "again.yaml")
+
+
+def test_a_tracker_is_no_part_of_what_the_sweep_is(tmp_path):
+    assert loaded(tmp_path, tracking={"tracker": "mine.py:tracker"}).digest == loaded(tmp_path).digest
 
 
 def test_a_sweep_without_plug_ins_is_what_it_was(tmp_path):

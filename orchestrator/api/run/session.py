@@ -17,6 +17,7 @@ from orchestrator.coordinating.coordinator import Coordinator
 from orchestrator.errors import EntrypointError, EntrypointFailure
 from orchestrator.history.build_result import build_result, build_view
 from orchestrator.history.journal_facts import spent_before
+from orchestrator.plugins.loading import blaming
 from orchestrator.results.records import SweepResult, SweepView
 from orchestrator.storage.capacity import Capacity
 from orchestrator.storage.driver_presence import driving
@@ -43,7 +44,15 @@ class Session:
         self._start, self._capacity, self._idle = start, capacity, idle
 
     def run(self, observer: Callable[[SweepView], None] | None) -> SweepResult:
-        """Train what is open, write the report and tell MLflow; returns the result."""
+        """Train what is open, write the report and tell MLflow; returns the result.
+
+        Raises:
+            PluginError: If code of the user's own raises in this process; the sweep resumes.
+        """
+        with blaming():
+            return self._train(observer)
+
+    def _train(self, observer: Callable[[SweepView], None] | None) -> SweepResult:
         start = self._start
         journal = Journal(start.folder.journal)
         sweep_id = open_journal(start, journal)

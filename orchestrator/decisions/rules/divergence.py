@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Any
 
 from orchestrator.decisions.early_dynamics.features import DebiasedMean
 from orchestrator.decisions.rules.rule import StoppingRule
@@ -86,23 +84,6 @@ class DivergenceWatch:
             found = self._check_loss(signal) or self._check_norm(signal)
         self._last_samples = signal.samples_seen
         return found
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state, JSON-able; small (one window of norms)."""
-        return {
-            "loss": self._loss.state(),
-            "start": [self._start_sum, self._start_samples],
-            "last_samples": self._last_samples,
-            "norms": list(self._norms),
-            "exploding_steps": self._exploding_steps,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        self._loss = DebiasedMean(self._rule.smoothing_steps, *state["loss"])
-        self._start_sum, self._start_samples = state["start"]
-        self._last_samples, self._exploding_steps = state["last_samples"], state["exploding_steps"]
-        self._norms = deque(state["norms"], maxlen=self._rule.window_steps)
 
     def _check_finite(self, signal: TrainingSignal) -> Decision | None:
         for name, value in (
