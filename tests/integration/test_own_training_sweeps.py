@@ -200,7 +200,14 @@ def test_a_missing_function_is_told_before_anything_starts(tmp_path: Path) -> No
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        # tests/cli/test_own_training_after.py runs the code of these, too.
+        pytest.param(file, id=file.stem, marks=pytest.mark.slow if file.stem in ("plain_pytorch", "trl_sft") else [])
+        for file in EXAMPLES
+    ],
+)
 def test_every_example_runs_and_finds_a_winner(file: Path, shared_ray: SharedRay, tmp_path: Path) -> None:
     if file.stem.startswith("trl"):
         pytest.importorskip("trl")
