@@ -69,11 +69,6 @@ def is_plugin(kind: Kind, reference: str) -> bool:
     return (kind, reference) in _loaded or (kind, reference) in _absent
 
 
-def any_plugin(kind: Kind) -> bool:
-    """Whether this process knows any plug-in of a kind."""
-    return any(known == kind for known, _ in (*_loaded, *_absent))
-
-
 def forget(kind: Kind, reference: str) -> None:
     """Forget a plug-in, as tests do."""
     _loaded.pop((kind, reference), None)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from orchestrator.errors import nearest
 from orchestrator.hyperparameter import is_number
 from orchestrator.plugins.code import short_name
-from orchestrator.plugins.loading import any_plugin
+from orchestrator.plugins.loading import is_plugin
 from orchestrator.records import HYPERPARAMETERS, Scalar, TrialConfig
 from orchestrator.spec.trial.optimizers import OPTIMIZERS, read_optimizer
 from orchestrator.spec.trial.schedules import read_schedule
@@ -96,7 +96,7 @@ class _Named:
     options: str = ""
     split: Callable[[object], tuple[str, Mapping[str, Scalar]]] = _plain_name
     rank: int = 0
-    shown: Callable[[], bool] = lambda: True
+    shown: Callable[[str], bool] = lambda name: True
 
     def read(self, value: object) -> Fields:
         name, options = self.split(value)
@@ -113,7 +113,8 @@ class _Named:
         return f"{getattr(config, self.field)} {dict(sorted(self._options(config).items())) or ''}".strip()
 
     def in_name(self, config: TrialConfig) -> tuple[str, Scalar] | None:
-        return ("", short_name(getattr(config, self.field))) if self.shown() else None
+        name: str = getattr(config, self.field)
+        return ("", short_name(name)) if self.shown(name) else None
 
     def _options(self, config: TrialConfig) -> Mapping[str, Scalar]:
         options: Mapping[str, Scalar] = getattr(config, self.options) if self.options else {}
@@ -145,15 +146,15 @@ class _Warmup:
         return f"warm{config.warmup_unit[0]}", config.warmup_amount
 
 
-def _several_optimizers() -> bool:
-    # While there is one, its name says nothing.
-    return len(OPTIMIZERS) > 1 or any_plugin("optimizer")
+def _tells(optimizer: str) -> bool:
+    # While there is one of ours, its name says nothing.
+    return len(OPTIMIZERS) > 1 or is_plugin("optimizer", optimizer)
 
 
 _OTHERS: dict[str, tuple[str, Dimension]] = {
     "schedule": ("schedule", _Named("schedule", "schedule_options", read_schedule)),
     "warmup_unit": ("warmup", _Warmup()),
-    "optimizer": ("optimizer", _Named("optimizer", "optimizer_options", read_optimizer, shown=_several_optimizers)),
+    "optimizer": ("optimizer", _Named("optimizer", "optimizer_options", read_optimizer, shown=_tells)),
     "data_strategy": ("data_strategy", _Named("data_strategy")),
 }
 """The dimensions that are no numbers, each at its first field."""
