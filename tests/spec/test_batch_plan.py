@@ -101,3 +101,8 @@ def test_milestone_levels_rise_to_the_budget_and_move_little(samples, shares, si
 def test_milestone_levels_refuse_targets_outside_the_budget(target):
     with pytest.raises(ValueError, match=r"a milestone must be a share in \(0, 1\] or whole samples in 1\.\.100"):
         milestone_levels(100, [target], [4])
+
+
+def test_rounding_noise_adds_no_warmup_step() -> None:
+    assert 0.07 * 100 > 7, "the product that must not be rounded up"
+    assert BatchPlan(800, 8, "ratio", 0.07).warmup_steps == 7

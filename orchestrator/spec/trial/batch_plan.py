@@ -66,7 +66,7 @@ class BatchPlan:
             amount = amount / self.effective_batch_size
         elif self.warmup_unit == "ratio":
             amount = amount * self.steps
-        # 0.1 * 30 is 3.0000000000000004: do not let rounding noise add a step.
+        # 0.07 * 100 is 7.000000000000001: do not let rounding noise add a step.
         return min(math.ceil(round(amount, 9)), self.steps)
 
     def samples_at(self, step: int) -> int:
