@@ -106,3 +106,7 @@ def test_milestone_levels_refuse_targets_outside_the_budget(target):
 def test_rounding_noise_adds_no_warmup_step() -> None:
     assert 0.07 * 100 > 7, "the product that must not be rounded up"
     assert BatchPlan(800, 8, "ratio", 0.07).warmup_steps == 7
+
+
+def test_a_milestone_moves_to_no_level_beyond_the_budget() -> None:
+    assert milestone_levels(98, [95], [50]) == (95, 98)
