@@ -54,6 +54,10 @@ class PluginCode:
     source: str = ""
     target: str = ""
 
+    def __post_init__(self) -> None:
+        if self.source and self.digest != _digest(self.source.encode()):
+            raise ValueError(f"the text of {self.reference} is not the one that its digest {self.digest} stands for")
+
     @property
     def name(self) -> str:
         """The name inside the file or module."""

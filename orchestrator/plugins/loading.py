@@ -9,10 +9,11 @@ import traceback
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 from orchestrator.errors import OrchestratorError, PluginError
-from orchestrator.plugins.code import Kind, PluginCode
+from orchestrator.plugins.code import Kind, PluginCode, find_code
 
 _loaded: dict[tuple[Kind, str], tuple[PluginCode, object]] = {}
 _absent: set[tuple[Kind, str]] = set()
@@ -29,6 +30,7 @@ def load(code: PluginCode) -> object:
     known = _loaded.get((code.kind, code.reference))
     if known is not None and known[0].digest == code.digest:
         return known[1]
+    _check_installed(code)
     with guarded(code, "importing it failed"):
         module = _from_text(code) if code.source else importlib.import_module(code.target.partition(":")[0])
         value: object = getattr(module, code.name)
@@ -115,14 +117,15 @@ def blaming() -> Iterator[None]:
 def blamed(error: BaseException) -> PluginError | None:
     """Return an exception as one line that names the plug-in's own, if it came out of a plug-in's code."""
     files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
-    code = next((code for code, _ in _loaded.values() if code.place in files), None)
+    code = next((code for code, _ in _loaded.values() if _file(code) in files), None)
     return None if code is None else _told(code, "its code failed", error)
 
 
 def _told(code: PluginCode, what: str, error: BaseException) -> PluginError:
     lines = str(error).strip().splitlines() or [""]
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == code.place]
-    where = f"{code.place}:{own[-1].lineno}" if own else code.place
+    file = _file(code)
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f"{file}:{own[-1].lineno}" if own else code.place
     mend = ""
     if isinstance(error, ModuleNotFoundError):
         mend = (
@@ -131,6 +134,24 @@ def _told(code: PluginCode, what: str, error: BaseException) -> PluginError:
     return PluginError(
         where, rule=f"{what}: {type(error).__name__}: {lines[0][:300]} ({code.kind} {code.reference})", mend=mend
     )
+
+
+def _file(code: PluginCode) -> str:
+    """Return the file that a plug-in's frames name: of an installed package its module's, once that is imported."""
+    module = sys.modules.get(code.target.partition(":")[0]) if code.target else None
+    return code.place if module is None else str(getattr(module, "__file__", None))
+
+
+def _check_installed(code: PluginCode) -> None:
+    """Raise where a package is not installed here, or in another version than the one that is meant."""
+    if not code.target:
+        return
+    here = find_code(code.kind, code.reference, Path(), code.place, "")
+    if here is None or here.digest != code.digest:
+        found = "it is not installed" if here is None else f"{here.place} is, whose code differs"
+        raise PluginError(
+            code.place, "", code.reference, f"this package is needed here, and {found}", "install that version"
+        )
 
 
 def _from_text(code: PluginCode) -> ModuleType:

@@ -64,7 +64,8 @@ def with_plugins(
     """
     codes = find_plugins(values, folder, where, known or {})
     pinned = values.get("plugins")
-    check_pinned(codes, pinned if isinstance(pinned, Mapping) else {}, where)
+    if known is None:
+        check_pinned(codes, pinned if isinstance(pinned, Mapping) else {}, where)
     for code in codes:
         say(f"Importing {code.kind.replace('_', ' ')} {code.reference} from {code.place} ...")
         load(code)

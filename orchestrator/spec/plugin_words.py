@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import PluginError
-from orchestrator.plugins.code import GROUPS, Kind, PluginCode, find_code, is_reference, offered
+from orchestrator.plugins.code import GROUPS, Kind, PluginCode, find_code
+from orchestrator.spec.evaluations.kinds import KINDS
+from orchestrator.spec.methods.entries import ENTRIES
+from orchestrator.spec.searchers import SEARCHERS
+from orchestrator.spec.trial.optimizers import OPTIMIZERS
+from orchestrator.spec.trial.schedules import SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -17,6 +22,7 @@ class _Word:
     kind: Kind
     text: str
     field: str
+    is_ours: bool
 
 
 def find_plugins(
@@ -35,9 +41,8 @@ def find_plugins(
     """
     found: dict[tuple[Kind, str], PluginCode] = {}
     for word in _words(values):
-        if f"{word.kind} {word.text}" in known:
-            continue
-        if (word.kind, word.text) in found or not (is_reference(word.text) or word.text in offered(word.kind)):
+        # Names of our own are ours, whatever packages offer; asking those takes a while, and is seldom needed.
+        if word.is_ours or f"{word.kind} {word.text}" in known or (word.kind, word.text) in found:
             continue
         code = find_code(word.kind, word.text, folder, where, word.field)
         if code is not None:
@@ -64,7 +69,7 @@ def read_label(label: str) -> tuple[Kind, str]:
 
 
 def check_pinned(codes: Sequence[PluginCode], pinned: Mapping[str, str], where: str) -> None:
-    """Raise where a sweep file says which text of a plug-in it means, and another one is there.
+    """Raise where a sweep file says which text of a plug-in it means, and another one is there, or none.
 
     Raises:
         PluginError: Names the plug-in and both digests.
@@ -72,7 +77,11 @@ def check_pinned(codes: Sequence[PluginCode], pinned: Mapping[str, str], where: 
     now = {plugin_label(code): code for code in codes}
     for label, digest in pinned.items():
         code = now.get(label)
-        if code is not None and code.digest != digest:
+        if code is None:
+            raise PluginError(
+                where, f"plugins.{label}", digest, "nothing in this file names such code", "remove the line"
+            )
+        if code.digest != digest:
             raise PluginError(
                 where,
                 f"plugins.{label}",
@@ -83,13 +92,13 @@ def check_pinned(codes: Sequence[PluginCode], pinned: Mapping[str, str], where: 
 
 
 def _words(values: Mapping[str, object]) -> Iterator[_Word]:
-    for kind, place, read in _PLACES:
+    for kind, place, read, ours in _PLACES:
         node: object = values
         for key in place:
             node = node.get(key) if isinstance(node, Mapping) else None
         field = ".".join(place)
         for text in read(node):
-            yield _Word(kind, text, field)
+            yield _Word(kind, text, field, text in ours)
 
 
 def _texts(node: object) -> Iterator[str]:
@@ -127,13 +136,13 @@ def _field_of(*names: str) -> Callable[[object], Iterator[str]]:
     return read
 
 
-_PLACES: tuple[tuple[Kind, tuple[str, ...], Callable[[object], Iterator[str]]], ...] = (
-    ("method", ("search_space", "method"), _methods),
-    ("optimizer", ("search_space", "optimizer"), _texts),
-    ("schedule", ("search_space", "schedule"), _texts),
-    ("evaluation", ("evaluation",), _field_of("kind")),
-    ("searcher", ("searcher",), _field_of("kind")),
-    ("stopping_rule", ("stopping", "rules"), _field_of("rule")),
-    ("tracker", ("tracking",), _field_of("tracker")),
+_PLACES: tuple[tuple[Kind, tuple[str, ...], Callable[[object], Iterator[str]], Collection[str]], ...] = (
+    ("method", ("search_space", "method"), _methods, ENTRIES),
+    ("optimizer", ("search_space", "optimizer"), _texts, OPTIMIZERS),
+    ("schedule", ("search_space", "schedule"), _texts, SCHEDULES),
+    ("evaluation", ("evaluation",), _field_of("kind"), KINDS),
+    ("searcher", ("searcher",), _field_of("kind"), SEARCHERS),
+    ("stopping_rule", ("stopping", "rules"), _field_of("rule"), ()),
+    ("tracker", ("tracking",), _field_of("tracker"), ()),
 )
-"""Kind of plug-in, the field of a sweep file that may name it, and how its words are read there."""
+"""Kind of plug-in, the field of a sweep file that may name it, how its words are read there, and our own names there."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.errors import SpecError, nearest
-from orchestrator.plugins.entries import PLUGIN, plugin_entry
+from orchestrator.plugins.entries import PLUGIN
+from orchestrator.plugins.registry import Registry
 
 _SEARCHERS = "orchestrator.coordinating.searchers"
 
@@ -48,6 +48,7 @@ SEARCHERS: dict[str, SearcherKind] = {
 
 
 _ABSENT = SearcherKind("a searcher whose code is not loaded here", PLUGIN, learns=True)
+_KNOWN = Registry(SEARCHERS, "searcher", "factory", _ABSENT)
 
 
 def searcher_kind(name: str) -> SearcherKind:
@@ -56,12 +57,7 @@ def searcher_kind(name: str) -> SearcherKind:
     Raises:
         SpecError: If there is no such searcher.
     """
-    plugin = plugin_entry("searcher", name, SearcherKind, "factory", _ABSENT)
-    if plugin is not None:
-        return plugin
-    if name not in SEARCHERS:
-        raise SpecError("", "searcher.kind", name, f"must be one of {', '.join(SEARCHERS)}", nearest(name, SEARCHERS))
-    return SEARCHERS[name]
+    return _KNOWN.find("searcher.kind", name)
 
 
 def learning_searchers(*, several_objectives: bool) -> str:

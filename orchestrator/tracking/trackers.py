@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import cast
 
 from orchestrator.lazy_names import load
-from orchestrator.plugins.entries import PLUGIN, plugin_entry
+from orchestrator.plugins.entries import PLUGIN
 from orchestrator.plugins.loading import loaded_code
+from orchestrator.plugins.registry import Registry
 from orchestrator.tracking.guarded import guarded_tracker
 from orchestrator.tracking.tracker import SweepInfo, Tracker
 
@@ -83,6 +84,7 @@ TRACKERS: dict[str, TrackerKind] = {
 
 
 _ABSENT = TrackerKind("a tracker whose code is not loaded here", (), PLUGIN)
+_NAMED = Registry({}, "tracker", "opener", _ABSENT)
 
 
 def tracker_kind(uri: str | None, named: str | None = None) -> TrackerKind:
@@ -90,9 +92,8 @@ def tracker_kind(uri: str | None, named: str | None = None) -> TrackerKind:
 
     Without one it is MLflow, and also where no tracker has its scheme: MLflow's check then says which there are.
     """
-    plugin = plugin_entry("tracker", named, TrackerKind, "opener", _ABSENT)
-    if plugin is not None:
-        return plugin
+    if named is not None:
+        return _NAMED.find("tracking.tracker", named)
     scheme = scheme_of(uri or "")
     return next((kind for kind in TRACKERS.values() if scheme in kind.schemes), TRACKERS["mlflow"])
 

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.errors import PluginError
 from orchestrator.plugins import code as plugin_code
 from orchestrator.plugins.code import PluginCode, find_code, is_reference, short_name
-from orchestrator.plugins.loading import check, forget, guarded, load, loaded
+from orchestrator.plugins.loading import blaming, check, forget, guarded, load, loaded
 
 TEXT = '''"""A plug-in."""
 import math
@@ -172,7 +172,7 @@ def test_a_broken_contract_names_file_and_rule(tmp_path):
 
 
 def test_an_installed_package_offers_by_its_entry_point(tmp_path, monkeypatch):
-    (tmp_path / "shop.py").write_text("class Good: pass\n")
+    (tmp_path / "shop.py").write_text("class Good:\n    def fail(self): return 1 / 0\n")
     info = tmp_path / "shop-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1.0\n")
@@ -184,5 +184,12 @@ def test_an_installed_package_offers_by_its_entry_point(tmp_path, monkeypatch):
     assert (found.place, found.target, found.source) == ("shop 1.0", "shop:Good", "")
     assert load(found).__name__ == "Good"
     assert metadata.version("shop") == "1.0"
+    with pytest.raises(PluginError, match=r"shop.py:2: its code failed: ZeroDivisionError"), blaming():
+        load(found)().fail()
+    forget("method", "good")
     (tmp_path / "shop.py").write_text("class Good: changed = True\n")
     assert find(tmp_path, "good").digest != found.digest
+    with pytest.raises(
+        PluginError, match=r"shop 1.0 = 'good': this package is needed here, and shop 1.0 is, whose code"
+    ):
+        load(found)

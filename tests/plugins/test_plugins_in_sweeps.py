@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from orchestrator.api.plan.preflight import validate_sweep
-from orchestrator.errors import InputError, PluginError
+from orchestrator.errors import InputError, PluginError, StorageError
 from orchestrator.plugins.loading import forget, load_all
 from orchestrator.spec.loading import load_sweep
 from orchestrator.spec.sweep import SweepSpec, resolved
@@ -222,6 +222,23 @@ def test_code_is_read_back_from_the_sweeps_folder_where_its_file_is_gone(tmp_pat
     assert len(said) == 1
     assert read.plugin_codes == spec.plugin_codes
     assert type(build_method("mine.py:Mine", {"depth": 3})).__name__ == "Mine"
+
+
+def test_code_in_the_sweeps_folder_that_was_changed_is_not_run(tmp_path):
+    spec = loaded(tmp_path, search_space={"method": "mine.py:Mine", "learning_rate": "auto"})
+    folder = SweepFolder(tmp_path / "runs", "own")
+    keep_plugins(folder, spec.plugin_codes)
+    (file,) = (folder.root / "plugins").iterdir()
+    file.write_text(file.read_text().replace("How deep", "How steep"))
+    forget("method", "mine.py:Mine")
+    with pytest.raises(StorageError, match="is not the one that its digest"):
+        load_plugins(folder, spec.plugins)
+
+
+def test_no_package_takes_the_name_of_one_of_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr("orchestrator.plugins.code.offered", lambda kind: pytest.fail("packages are not asked"))
+    spec = loaded(tmp_path, search_space={"optimizer": "adamw", "schedule": "cosine"}, searcher="sobol")
+    assert not spec.plugins
 
 
 def test_a_worker_has_what_it_needs_in_the_trials_setup(tmp_path):

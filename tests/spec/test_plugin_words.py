@@ -41,6 +41,8 @@ def test_a_missing_name_says_where_it_was_asked_for(folder):
 
 def test_a_pinned_text_must_be_the_one_that_is_there(folder):
     codes = find_plugins({"searcher": "mine.py:A"}, folder, "sweep.yaml")
-    check_pinned(codes, {"searcher mine.py:A": codes[0].digest, "method gone.py:A": "0"}, "sweep.yaml")
+    check_pinned(codes, {"searcher mine.py:A": codes[0].digest}, "sweep.yaml")
+    with pytest.raises(PluginError, match=r"plugins.method gone.py:A = '0': nothing in this file names such code"):
+        check_pinned(codes, {"method gone.py:A": "0"}, "sweep.yaml")
     with pytest.raises(PluginError, match=r"plugins.searcher mine.py:A = '0': .*mine.py has another text"):
         check_pinned(codes, {"searcher mine.py:A": "0"}, "sweep.yaml")

@@ -100,7 +100,9 @@ class PlanResult:
     def audit_samples(self) -> int:
         """Samples that the audit may train at most: all trials but one stopped at the first comparison."""
         stopping = self.validation.spec.stopping
-        if not self.plan.rung_indices or not (stopping.rungs.enabled or stopping.early_dynamics.enabled):
+        if not self.plan.rung_indices or not (
+            stopping.rungs.enabled or stopping.early_dynamics.enabled or stopping.rules
+        ):
             return 0
         first = self.plan.levels[self.plan.rung_indices[0]]
         return make_draw(self.validation.spec).count(self.plan.trials - 1) * (self.plan.samples - first)

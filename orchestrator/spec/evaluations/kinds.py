@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.errors import SpecError, nearest
-from orchestrator.plugins.entries import PLUGIN, plugin_entry
+from orchestrator.plugins.entries import PLUGIN
+from orchestrator.plugins.registry import Registry
 from orchestrator.settings.evaluation import EvaluationSet
 from orchestrator.spec.evaluations.entry import EvaluationKind, SourceField
 from orchestrator.spec.evaluations.rules import PATIENCE, check_examples, check_judge, check_pattern, check_tasks
@@ -118,6 +118,7 @@ KINDS: dict[str, EvaluationKind] = {
 _ABSENT = EvaluationKind(
     "an evaluation whose code is not loaded here", PLUGIN, metrics={}, reads=("data",), by_task=True, open_fields=True
 )
+_KNOWN = Registry(KINDS, "evaluation", "scorer", _ABSENT)
 
 
 def evaluation_kind(name: str) -> EvaluationKind:
@@ -126,12 +127,7 @@ def evaluation_kind(name: str) -> EvaluationKind:
     Raises:
         SpecError: If there is no such kind.
     """
-    plugin = plugin_entry("evaluation", name, EvaluationKind, "scorer", _ABSENT)
-    if plugin is not None:
-        return plugin
-    if name not in KINDS:
-        raise SpecError("", "kind", name, f"must be one of {', '.join(KINDS)}", nearest(name, KINDS))
-    return KINDS[name]
+    return _KNOWN.find("kind", name)
 
 
 def kind_of(entry: EvaluationSet) -> EvaluationKind:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import SpecError, nearest
-from orchestrator.plugins.entries import PLUGIN, plugin_entry
+from orchestrator.plugins.entries import PLUGIN
+from orchestrator.plugins.registry import Registry
 from orchestrator.spec.methods.entries import ENTRIES, EXCLUDED
 from orchestrator.spec.methods.entry import MethodEntry
 from orchestrator.spec.methods.peft_options import peft_options
@@ -20,6 +21,7 @@ from orchestrator.spec.options.values import checked_value
 _ABSENT = MethodEntry(
     "weights", "a method whose code is not loaded here", 1e-4, "unknown", implementation=PLUGIN, open_options=True
 )
+_KNOWN = Registry(ENTRIES, "method", "implementation", _ABSENT)
 
 RANGE_FACTOR = 10.0
 """The default learning-rate range is ``centre / 10`` to ``centre * 10``, log-uniform."""
@@ -61,11 +63,9 @@ def method_entry(method: str, where: str = "") -> MethodEntry:
     Raises:
         SpecError: If there is no such method; names the nearest one, or why it is excluded.
     """
-    if method in ENTRIES:
-        return ENTRIES[method]
-    plugin = plugin_entry("method", method, MethodEntry, "implementation", _ABSENT)
-    if plugin is not None:
-        return plugin
+    found = _KNOWN.get(method)
+    if found is not None:
+        return found
     if method in EXCLUDED:
         raise SpecError(where, "method", method, f"this method cannot be swept: {EXCLUDED[method]}")
     mend = nearest(method, ENTRIES) or "see the list of methods"
@@ -137,19 +137,21 @@ def method_summary_table() -> list[dict[str, str]]:
 class _Catalogue(Mapping[str, MethodInfo]):
     """What is known of each entry of a table, worked out when it is asked for."""
 
-    def __init__(self, entries: Mapping[str, MethodEntry]) -> None:
+    def __init__(self, entries: Registry[MethodEntry]) -> None:
         self._entries = entries
 
     def __getitem__(self, name: str) -> MethodInfo:
         # A plug-in is found by its name, too, though it is not listed.
-        plugin = None if name in self._entries else plugin_entry("method", name, MethodEntry, "implementation", _ABSENT)
-        return _described(name, self._entries[name] if plugin is None else plugin)
+        found = self._entries.get(name)
+        if found is None:
+            raise KeyError(name)
+        return _described(name, found)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(ENTRIES)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(ENTRIES)
 
 
 _known: dict[str, tuple[MethodEntry, MethodInfo]] = {}
@@ -186,5 +188,5 @@ def _config_options(entry: MethodEntry) -> dict[str, OptionInfo]:
     return {name: option for name, option in fields.items() if name not in entry.fixed and name not in claimed}
 
 
-METHODS: Mapping[str, MethodInfo] = _Catalogue(ENTRIES)
+METHODS: Mapping[str, MethodInfo] = _Catalogue(_KNOWN)
 """Every method that a sweep file can name; follows `ENTRIES`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from orchestrator.spec.trial.registry import find
+from orchestrator.plugins.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,13 @@ DATA_STRATEGIES: dict[str, DataStrategyEntry] = {
 """Every data strategy that a sweep file can name."""
 
 
+_KNOWN = Registry(DATA_STRATEGIES)
+
+
 def find_data_strategy(name: object, where: str = "trial") -> DataStrategyEntry:
     """Return the entry of a data strategy.
 
     Raises:
         SpecError: If there is none of this name.
     """
-    return find(DATA_STRATEGIES, "data_strategy", name, where)
+    return _KNOWN.find("data_strategy", name, where)

@@ -11,11 +11,11 @@ from typing import cast
 
 from orchestrator.errors import SpecError
 from orchestrator.hyperparameter import is_number
-from orchestrator.plugins.entries import PLUGIN, plugin_entry
+from orchestrator.plugins.entries import PLUGIN
 from orchestrator.plugins.loading import is_absent
+from orchestrator.plugins.registry import Registry
 from orchestrator.records import Scalar, TrialConfig
 from orchestrator.spec.trial.options import Options, check_known, check_options, read_named
-from orchestrator.spec.trial.registry import find
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ OPTIMIZERS: dict[str, OptimizerEntry] = {
         state_numbers=2,
     ),
 }
-"""Every optimizer that a sweep file can name."""
-
+"""Every optimizer of this package that a sweep file can name."""
 
 _ABSENT = OptimizerEntry("an optimizer whose code is not loaded here", PLUGIN, state_numbers=2)
+_KNOWN = Registry(OPTIMIZERS, "optimizer", "build", _ABSENT)
 
 
 def find_optimizer(name: object, where: str = "trial") -> OptimizerEntry:
@@ -55,8 +55,7 @@ def find_optimizer(name: object, where: str = "trial") -> OptimizerEntry:
     Raises:
         SpecError: If there is none of this name.
     """
-    plugin = plugin_entry("optimizer", name, OptimizerEntry, "build", _ABSENT)
-    return plugin or find(OPTIMIZERS, "optimizer", name, where)
+    return _KNOWN.find("optimizer", name, where)
 
 
 def read_optimizer(value: object) -> tuple[str, dict[str, Scalar]]:
@@ -69,8 +68,8 @@ def read_optimizer(value: object) -> tuple[str, dict[str, Scalar]]:
     if not isinstance(value, Mapping):
         return cast(str, value), {}
     name, given = read_named("an optimizer", value, OPTIMIZERS)
-    plugin = plugin_entry("optimizer", name, OptimizerEntry, "build", _ABSENT)
-    options = (plugin or OPTIMIZERS[name]).options if plugin or name in OPTIMIZERS else {}
+    known = _KNOWN.get(name)
+    options = {} if known is None else known.options
     read: dict[str, Scalar] = {}
     for key, entry in given.items():
         if not (isinstance(entry, (bool, str)) or is_number(entry)):

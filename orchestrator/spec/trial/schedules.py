@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 
 from orchestrator.errors import SpecError
 from orchestrator.hyperparameter import is_number
-from orchestrator.plugins.entries import plugin_entry
 from orchestrator.plugins.loading import is_absent
+from orchestrator.plugins.registry import Registry
 from orchestrator.spec.trial.options import Option, Options, check_known, check_options, read_named
-from orchestrator.spec.trial.registry import find
 
 ScheduleValues = Mapping[str, float]
 """Option -> value, none missing."""
@@ -62,8 +61,7 @@ def find_schedule(name: object, where: str = "trial") -> Schedule:
     Raises:
         SpecError: If there is none of this name.
     """
-    plugin = plugin_entry("schedule", name, Schedule, "factor", _ABSENT)
-    return plugin or find(SCHEDULES, "schedule", name, where)
+    return _KNOWN.find("schedule", name, where)
 
 
 def read_schedule(value: object) -> tuple[str, dict[str, float]]:
@@ -229,6 +227,7 @@ SCHEDULES: dict[str, Schedule] = {
         arguments=_wsd_arguments,
     ),
 }
-"""Every schedule that a sweep file can name."""
+"""Every schedule of this package that a sweep file can name."""
 
 _ABSENT = Schedule(_constant, "a schedule whose code is not loaded here")
+_KNOWN = Registry(SCHEDULES, "schedule", "factor", _ABSENT)
